@@ -1,0 +1,2 @@
+Console.Error.WriteLine("not assembled yet");
+return 1;
