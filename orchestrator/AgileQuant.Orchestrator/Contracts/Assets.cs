@@ -1,0 +1,38 @@
+namespace AgileQuant.Orchestrator.Contracts;
+
+/// <summary>An imported model.</summary>
+public sealed record ModelView(
+    Guid Id, string Name, string Architecture, long Parameters, int Layers, int Dimension, int ContextLength, int VocabularySize,
+    bool RandomWeights, bool HasTokenizer, string Sha256, long Bytes, DateTimeOffset CreatedAt, IReadOnlyList<PackView> Packs);
+
+/// <summary>A packed model.</summary>
+public sealed record PackView(string Precision, string State, string? Reason, string? Sha256, long? Bytes, string Recipe);
+
+/// <summary>An evaluation text.</summary>
+public sealed record DatasetView(Guid Id, string Name, long Bytes, string Sha256, string Format, DateTimeOffset CreatedAt);
+
+/// <summary>An engine binary for a target.</summary>
+public sealed record EngineView(string Target, string Version, string Build, string Sha256, long Bytes, DateTimeOffset CreatedAt, bool Current);
+
+/// <summary>Imports and lists models, datasets and engines. Paths are on the node's machine.</summary>
+public interface IAssetService
+{
+    Task<IReadOnlyList<ModelView>> ListModelsAsync(CancellationToken ct = default);
+
+    /// <summary>Imports a Hugging Face folder or a .gguf. The same content under the same name is returned as it is.</summary>
+    Task<ModelView> ImportModelAsync(string path, string name, IProgress<double>? progress = null, CancellationToken ct = default);
+
+    /// <summary>Generates a random-weight model for speed only.</summary>
+    /// <param name="shape">A preset's name, for instance <c>demo-150m</c>.</param>
+    Task<ModelView> CreateRandomModelAsync(string shape, string name, int seed, IProgress<double>? progress = null, CancellationToken ct = default);
+
+    Task<IReadOnlyList<DatasetView>> ListDatasetsAsync(CancellationToken ct = default);
+
+    /// <summary>Imports a text. <paramref name="format"/>: <c>text</c> (as it is) or <c>wikitext-gptq</c>.</summary>
+    Task<DatasetView> ImportDatasetAsync(string path, string name, string format = "text", CancellationToken ct = default);
+
+    Task<IReadOnlyList<EngineView>> ListEnginesAsync(CancellationToken ct = default);
+
+    /// <summary>Adds an engine binary and makes it the current one of its target; boards are self-tested again.</summary>
+    Task<EngineView> AddEngineAsync(string path, CancellationToken ct = default);
+}
