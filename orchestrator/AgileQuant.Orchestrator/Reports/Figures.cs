@@ -1,0 +1,135 @@
+using System.Globalization;
+using AgileQuant.Orchestrator.Contracts;
+
+namespace AgileQuant.Orchestrator.Reports;
+
+/// <summary>How figures are written: the same words in HTML, Markdown and on the terminal.</summary>
+public static class Figures
+{
+    /// <summary>Stands where a run was not asked for this figure.</summary>
+    public const string None = "–";
+
+    public const string EmulatedNote = "emulated: numerics only";
+    public const string SimulatedNote = "simulated: not a measurement";
+    public const string RandomNote = "random weights: speed only";
+    public const string TooFewBlocks = "too few blocks for an interval";
+
+    /// <summary>Tokens a second with three significant digits.</summary>
+    public static string Rate(double tokensPerSecond) => tokensPerSecond switch
+    {
+        >= 100 => Format(tokensPerSecond, "F0"),
+        >= 10 => Format(tokensPerSecond, "F1"),
+        _ => Format(tokensPerSecond, "F2"),
+    };
+
+    /// <summary>A perplexity with the digits that a 0.1% comparison needs.</summary>
+    public static string PerplexityValue(double value) => value switch
+    {
+        >= 1000 => Format(value, "F1"),
+        >= 100 => Format(value, "F2"),
+        _ => Format(value, "F4"),
+    };
+
+    /// <summary>Bytes in binary units.</summary>
+    public static string Bytes(long? bytes) => bytes switch
+    {
+        null => None,
+        >= 1L << 30 => Format(bytes.Value / (double)(1L << 30), "F2") + " GiB",
+        >= 1L << 20 => Format(bytes.Value / (double)(1L << 20), "F1") + " MiB",
+        _ => Format(bytes.Value / 1024.0, "F1") + " KiB",
+    };
+
+    /// <summary>Why this run shows no speed, or null when it may.</summary>
+    public static string? NoSpeedNote(RunSummaryView run) => run.DeviceKind switch
+    {
+        DeviceKind.Emulated => EmulatedNote,
+        DeviceKind.Simulated => SimulatedNote,
+        _ => null,
+    };
+
+    /// <summary>The perplexity of the whole text, scored on a node, or what stands in its place.</summary>
+    public static string FullPerplexity(RunSummaryView run)
+    {
+        if (run.RandomWeights)
+            return RandomNote;
+        return run.Perplexity?.Full is { } full ? WithError(full.Value, full.StandardError) : None;
+    }
+
+    /// <summary>Its difference from fp16 on identical windows, in percent; the board's windows where the whole text is missing.</summary>
+    public static string Delta(RunSummaryView run)
+    {
+        if (run.RandomWeights || run.Perplexity is not { } p)
+            return None;
+        if (Precision.IsBaseline(run.Precision))
+            return "baseline";
+        return p.Full is { DeltaPercent: { } full }
+            ? Percent(full, p.Full.DeltaStandardErrorPercent)
+            : p.DeltaPercent is { } delta ? Percent(delta, p.DeltaStandardErrorPercent) + " (board's windows)" : None;
+    }
+
+    /// <summary>The board's own figure on its windows and how far its tokens are from the node's.</summary>
+    public static string Board(RunSummaryView run)
+    {
+        if (run.RandomWeights || run.Perplexity is not { } p)
+            return None;
+        var agreement = p.NodeAgreement is { } nats ? $"; ≤ {Nats(nats)} nat from node" : "; not compared";
+        return $"{PerplexityValue(p.Value)} on {p.Name}{agreement}";
+    }
+
+    public static string Prompt(RunSummaryView run) => Speed(run, run.Speed?.Prefill);
+
+    public static string Generation(RunSummaryView run) => Speed(run, run.Speed?.Generation);
+
+    public static string PromptSpeedup(RunSummaryView run) => Speedup(run, run.Speed?.Prefill);
+
+    public static string GenerationSpeedup(RunSummaryView run) => Speedup(run, run.Speed?.Generation);
+
+    public static string PeakMemory(RunSummaryView run) => NoSpeedNote(run) is null ? Bytes(run.Speed?.PeakMemoryBytes) : None;
+
+    public static string Grade(RunSummaryView run) =>
+        run.Speed is not null && NoSpeedNote(run) is null && run.Grade is { } grade ? grade.Grade.ToString() : None;
+
+    /// <summary>State, with its reason where it is not complete.</summary>
+    public static string State(RunSummaryView run)
+    {
+        var state = run.State.ToString().ToLowerInvariant();
+        return run.State == RunState.Complete || string.IsNullOrEmpty(run.Reason) ? state : $"{state}: {run.Reason}";
+    }
+
+    /// <summary>A speedup with its interval, or the words that stand in its place.</summary>
+    public static string Ratio(SpeedupView speedup) => speedup is { Low: { } low, High: { } high }
+        ? $"{Format(speedup.Ratio, "F2")}× [{Format(low, "F2")}, {Format(high, "F2")}]"
+        : $"{Format(speedup.Ratio, "F2")}× ({TooFewBlocks})";
+
+    /// <summary>A signed percentage with its standard error.</summary>
+    public static string Percent(double percent, double? error) =>
+        $"{Format(percent, "+0.00;-0.00;0.00")}%{(error is { } e ? $" ± {Format(e, "F2")}" : "")}";
+
+    internal static string Nats(double nats) => nats == 0 ? "0" : nats.ToString("0.0e+0", CultureInfo.InvariantCulture);
+
+    private static string WithError(double value, double? error) =>
+        PerplexityValue(value) + (error is { } e ? $" ± {PerplexityValue(e)}" : "");
+
+    private static string Speed(RunSummaryView run, RateView? rate)
+    {
+        if (NoSpeedNote(run) is { } note)
+            return note;
+        return rate is null ? None : $"{Rate(rate.Median)} ± {Format(rate.MadPercent, "F1")}%";
+    }
+
+    private static string Speedup(RunSummaryView run, RateView? rate)
+    {
+        if (NoSpeedNote(run) is not null || rate is null)
+            return None;
+        if (rate.Speedup is { } speedup)
+            return Ratio(speedup);
+        return Precision.IsBaseline(run.Precision) ? "baseline" : rate.SpeedupNote ?? None;
+    }
+
+    private static string Format(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
+
+    private static class Precision
+    {
+        public static bool IsBaseline(string precision) => precision == "fp16";
+    }
+}

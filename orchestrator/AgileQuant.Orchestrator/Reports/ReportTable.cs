@@ -1,0 +1,79 @@
+using AgileQuant.Orchestrator.Contracts;
+
+namespace AgileQuant.Orchestrator.Reports;
+
+/// <summary>A column of the comparison: its heading, the note that explains it, and how a run fills it.</summary>
+/// <param name="Note">Key into <see cref="ReportNotes.All"/>; null where nothing needs explaining.</param>
+/// <param name="Numeric">Set to the right.</param>
+public sealed record ReportColumn(string Heading, string? Note, bool Numeric, Func<RunSummaryView, string> Cell);
+
+/// <summary>The comparison table that every readable format shows.</summary>
+public static class ReportTable
+{
+    /// <summary>All columns, in order.</summary>
+    public static IReadOnlyList<ReportColumn> Columns { get; } =
+    [
+        new("Device", null, false, r => r.Device),
+        new("Model", null, false, r => r.Model),
+        new("Workload", null, false, r => r.Workload),
+        new("Precision", "precision", false, r => r.Precision),
+        new("Perplexity, whole text", "perplexity", true, Figures.FullPerplexity),
+        new("Δ from fp16", "delta", true, Figures.Delta),
+        new("On the board", "board", false, Figures.Board),
+        new("Prompt, tokens/s", "speed", true, Figures.Prompt),
+        new("Speedup", "speedup", true, Figures.PromptSpeedup),
+        new("Generation, tokens/s", "speed", true, Figures.Generation),
+        new("Speedup", "speedup", true, Figures.GenerationSpeedup),
+        new("Peak memory", "memory", true, Figures.PeakMemory),
+        new("File", "file", true, r => Figures.Bytes(r.PackBytes)),
+        new("Trust", "trust", false, Figures.Grade),
+        new("State", null, false, Figures.State),
+    ];
+
+    /// <summary>Rows of cells in the order of <see cref="Columns"/>; a column that no run fills is left out.</summary>
+    public static (IReadOnlyList<ReportColumn> Columns, IReadOnlyList<IReadOnlyList<string>> Rows) Build(IReadOnlyList<RunSummaryView> runs)
+    {
+        var honest = runs.Select(ReportModel.Honest).ToList();
+        var columns = Columns.Where(c => honest.Any(r => c.Cell(r) != Figures.None)).ToList();
+        return (columns, [.. honest.Select(r => (IReadOnlyList<string>)[.. columns.Select(c => c.Cell(r))])]);
+    }
+}
+
+/// <summary>How each figure was made, in words a reader can check.</summary>
+public static class ReportNotes
+{
+    /// <summary>Notes by key, in the order they are numbered.</summary>
+    public static IReadOnlyList<(string Key, string Text)> All { get; } =
+    [
+        ("precision", "Weight bits and activation bits: w4a8 has 4-bit weights and 8-bit activations. Products of quantized linears are "
+            + "integer products. fp16 is the baseline: fp16 weights and KV cache, 32-bit arithmetic unless the run's provenance names another path."),
+        ("perplexity", "Scored on a node over the whole text, once per packed model, with the same engine that runs on the board; ± is the "
+            + "standard error. The convention stands in the name: gptq-N is exp of the mean over windows of N tokens that do not overlap, "
+            + "N-1 targets each; llama.cpp-N puts BOS first and scores the last N-1-N/2 targets of each window."),
+        ("delta", "exp(mean paired NLL difference from fp16) - 1 over identical windows, in percent; ± is its standard error, clustered by window."),
+        ("board", "Perplexity that the board itself measured on the windows named ([first:end] of the text), and the largest difference "
+            + "of a single token's NLL from the node's score of the same pack: it shows that the board computes what it should."),
+        ("speed", "Median over every counted repetition after warm-up; ± is the median absolute deviation in percent of the median. "
+            + "No repetition is dropped: outliers are marked in the samples. Emulated and simulated boards never show a speed."),
+        ("speedup", "Ratio over fp16 blocks of the same job on the same board, paired in time; the brackets are a 95% interval by paired "
+            + "bootstrap on log ratios, seeded, given from 6 paired blocks on. Without an fp16 baseline on the same device there is no speedup."),
+        ("memory", "Peak resident memory of the engine process while it ran this precision's blocks."),
+        ("file", "Size of the packed model that the board loads."),
+        ("trust", "Grade A to D of the speed: spread, drift, clock residency, start temperature and background load; at most B without a "
+            + "temperature reading. The reasons stand below."),
+        ("random", "A model with random weights is generated for speed alone: it has the shape and size of a real one, its text is noise, "
+            + "and it has no perplexity."),
+    ];
+
+    /// <summary>The number of a note, from 1.</summary>
+    public static int Number(string key)
+    {
+        for (var i = 0; i < All.Count; i++)
+        {
+            if (All[i].Key == key)
+                return i + 1;
+        }
+
+        throw new ArgumentOutOfRangeException(nameof(key), key, "no such note");
+    }
+}
