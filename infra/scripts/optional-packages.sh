@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Finds out whether the optional packages restore from this machine's package sources, and writes the answer to the
+# git-ignored Optional.props. A package is used only when it restores and the project that needs it is here.
+set -euo pipefail
+
+ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck source=lib.sh
+. "$ROOT/infra/scripts/lib.sh"
+find_dotnet
+
+work=$(mktemp -d)
+trap 'rm -rf -- "$work"' EXIT
+
+# restores NAME PACKAGE...: 0 restores, 1 not in the sources, 2 the sources do not answer
+restores() {
+  local folder=$work/$1 package
+  shift
+  mkdir -p "$folder"
+  {
+    echo '<Project Sdk="Microsoft.NET.Sdk"><PropertyGroup><TargetFramework>net10.0</TargetFramework></PropertyGroup><ItemGroup>'
+    for package in "$@"; do
+      printf '<PackageReference Include="%s" Version="%s" />\n' "${package%=*}" "${package#*=}"
+    done
+    echo '</ItemGroup></Project>'
+  } >"$folder/probe.csproj"
+  if timeout 90 "$DOTNET" restore "$folder/probe.csproj" -v quiet >"$folder/log" 2>&1 </dev/null; then
+    return 0
+  elif grep -qE 'NU110[123]' "$folder/log"; then
+    return 1
+  fi
+  return 2
+}
+
+# answer LABEL RESULT PROJECT-GLOB FALLBACK: says one line, prints true or false
+answer() {
+  local label=$1 result=$2 projects=$3 fallback=$4
+  case $result in
+    0)
+      if compgen -G "$ROOT/$projects" >/dev/null; then
+        say "$label: restores; on"
+        echo true
+        return
+      fi
+      say "$label: restores, but this version has no project for it yet; using $fallback"
+      ;;
+    1) say "$label: not in your package sources; using $fallback" ;;
+    *) say "$label: your package sources did not answer; using $fallback" ;;
+  esac
+  echo false
+}
+
+orleans=0 sshnet=0
+restores orleans Microsoft.Orleans.Server=10.* Microsoft.Orleans.Reminders=10.* Microsoft.Orleans.Connections.Security=10.* || orleans=$?
+restores sshnet SSH.NET=2025.* || sshnet=$?
+
+with_orleans=$(answer Orleans "$orleans" 'orchestrator/*.Orleans/*.csproj' 'Postgres leases')
+with_sshnet=$(answer SSH.NET "$sshnet" 'agent/*.SshNet/*.csproj' "the system's OpenSSH client")
+cat >"$ROOT/Optional.props.new" <<EOF
+<Project>
+  <!-- Written by infra/scripts/optional-packages.sh; \`bench setup\` asks again. -->
+  <PropertyGroup>
+    <WithOrleans Condition="'\$(WithOrleans)' == ''">$with_orleans</WithOrleans>
+    <WithSshNet Condition="'\$(WithSshNet)' == ''">$with_sshnet</WithSshNet>
+  </PropertyGroup>
+</Project>
+EOF
+mv -f "$ROOT/Optional.props.new" "$ROOT/Optional.props"

@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# bench test: builds everything once (Release), runs every test project in turn, ends with one line of counts.
+set -euo pipefail
+
+ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck source=lib.sh
+. "$ROOT/infra/scripts/lib.sh"
+
+usage() {
+  cat <<'EOF'
+usage: ./bench test [--long] [--filter PROJECT] [-- OPTIONS]
+
+Builds the solution (Release) and the engines, then runs every project in tests/, one after the other, at most
+15 minutes in all. Prints failures with their messages and skipped tests with their reasons.
+
+  --long             also tests marked [Trait("Category", "Long")]; at most 90 minutes
+  --filter PROJECT   only projects whose name contains PROJECT, for instance Engine
+  -- OPTIONS         passed to the test programs, for instance -- -method '*lease*'
+
+Example: ./bench test --filter Orchestrator
+EOF
+}
+
+filter='' limit=900 pick=(-trait- Category=Long) extra=()
+while [ "$#" -gt 0 ]; do
+  case $1 in
+    --long) limit=5400 pick=() && export BENCH_LONG=1 ;;
+    --filter) filter=${2:?--filter needs a project name} && shift ;;
+    --) shift && extra=("$@") && break ;;
+    -h | --help) usage && exit ;;
+    *) usage >&2 && exit 64 ;;
+  esac
+  shift
+done
+
+results=$BENCH_STATE/test
+group='' # the process group of the test program that runs
+mark=$$-$RANDOM-$(date +%s)
+
+# Test programs and all they start carry BENCH_TEST_RUN; whatever is left of them is ended here.
+leftovers() {
+  local file
+  for file in /proc/[0-9]*/environ; do
+    if tr '\0' '\n' <"$file" 2>/dev/null | grep -qx "BENCH_TEST_RUN=$mark"; then
+      basename "$(dirname "$file")"
+    fi
+  done 2>/dev/null
+}
+
+end_leftovers() {
+  local name=$1 pids pid
+  for _ in 1 2 3 4 5 6 7 8 9 10; do # clusters and sshds of a test may take a moment to stop by themselves
+    pids=$(leftovers)
+    [ -n "$pids" ] || return 0
+    sleep 0.5
+  done
+  for pid in $pids; do
+    say "  $name left a process behind, ended: $pid $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | cut -c1-100)"
+    kill -TERM "$pid" 2>/dev/null || true
+  done
+  sleep 1
+  for pid in $(leftovers); do
+    kill -KILL "$pid" 2>/dev/null || true
+  done
+}
+
+interrupted() {
+  trap - INT TERM HUP
+  say "interrupted"
+  [ -z "$group" ] || kill -TERM -- "-$group" 2>/dev/null || true
+  end_leftovers "the interrupted run"
+  exit 130
+}
+trap interrupted INT TERM HUP
+
+find_dotnet
+ask_optional_packages
+started=$SECONDS
+build_native
+build_once AgileQuant.Bench.sln
+rm -rf -- "$results"
+mkdir -p "$results"
+
+export BENCH_ROOT=$ROOT BENCH_TEST_RUN=$mark
+if [ -z "${BENCH_SHARED:-}" ] && [ -d "$ROOT/../shared" ]; then
+  BENCH_SHARED=$(cd -- "$ROOT/../shared" && pwd)
+  export BENCH_SHARED
+fi
+
+# run NAME PROGRAM: runs one test program within what is left of the time
+run() {
+  local name=$1 program=$2 code=0 began=$SECONDS left=$((limit - SECONDS + started))
+  if [ "$left" -le 5 ]; then
+    printf '%s\t0\t1\t0\n' "$name" >>"$results/counts"
+    printf '%s  FAILED\n  not run: the %s minutes for all tests are used up\n' "$name" $((limit / 60)) >>"$results/failures"
+    return
+  fi
+  # timeout leads a process group of its own, so that a signal reaches the program and its children.
+  timeout --kill-after=15 "$left" "$program" -noLogo -noColor "${pick[@]}" -xml "$results/$name.xml" "${extra[@]}" \
+    >"$results/$name.log" 2>&1 </dev/null &
+  group=$!
+  wait "$group" || code=$?
+  group=''
+  awk -v project="$name" -v code="$code" -v seconds=$((SECONDS - began)) -v log_file="$results/$name.log" \
+    -v counts="$results/counts" -v failures="$results/failures" -v skips="$results/skips" \
+    -f "$ROOT/infra/scripts/test-report.awk" "$results/$name.xml"
+  end_leftovers "$name"
+}
+
+ran=0
+for project in "$ROOT"/tests/*.Tests/*.Tests.csproj; do
+  name=$(basename "$project" .csproj)
+  [[ $name == *"$filter"* ]] || continue
+  program=$(dirname "$project")/bin/Release/net10.0/$name
+  [ -x "$program" ] || die "$name was not built: is it in AgileQuant.Bench.sln?"
+  ran=$((ran + 1))
+  touch "$results/$name.xml"
+  run "$name" "$program"
+done
+[ "$ran" -gt 0 ] || die "no test project has '$filter' in its name"
+
+[ ! -s "$results/skips" ] || { echo && echo "skipped:" && cat "$results/skips"; }
+[ ! -s "$results/failures" ] || { echo && cat "$results/failures"; }
+echo
+awk -F'\t' '{ p += $2; f += $3; s += $4 } END {
+  if (p + f == 0) print "no test ran" > "/dev/stderr"
+  printf "%d passed, %d failed, %d skipped\n", p, f, s
+  exit !(f == 0 && p > 0)
+}' "$results/counts"
