@@ -68,6 +68,8 @@ public interface IRemoteShell : IAsyncDisposable
 /// <summary>Limits and input of <see cref="IRemoteShell.RunAsync"/>.</summary>
 public sealed record RunOptions
 {
+    public const int DefaultMaxStderr = 1 << 16;
+
     public static readonly TimeSpan DefaultTimeout = TimeSpan.FromSeconds(60);
 
     public TimeSpan Timeout { get; init; } = DefaultTimeout;
@@ -79,7 +81,7 @@ public sealed record RunOptions
     public int MaxStdoutBytes { get; init; } = 1 << 20;
 
     /// <summary>Bytes of standard error kept; the rest is read and dropped.</summary>
-    public int MaxStderrBytes { get; init; } = 1 << 16;
+    public int MaxStderrBytes { get; init; } = DefaultMaxStderr;
 }
 
 /// <summary>What a finished remote command left. Text is UTF-8; invalid bytes become U+FFFD.</summary>

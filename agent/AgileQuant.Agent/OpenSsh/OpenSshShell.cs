@@ -1,0 +1,159 @@
+using System.Globalization;
+
+namespace AgileQuant.Agent.OpenSsh;
+
+/// <summary>One board over one multiplexed OpenSSH connection.</summary>
+internal sealed class OpenSshShell(OpenSshOptions options, ConnectionSettings settings, SshMaster master) : IRemoteShell
+{
+    /// <summary>Blocks of an upload: resuming starts at a multiple, so that dd can seek to it.</summary>
+    private const int BlockBytes = 1 << 16;
+
+    private readonly SemaphoreSlim _sessions = new(options.MaxSessions);
+
+    public DeviceAddress Address => settings.Address;
+
+    public string HomeFolder => master.HomeFolder;
+
+    public bool IsConnected => master.IsAlive;
+
+    public TimeSpan TransferStall => options.TransferStall;
+
+    public async Task<RemoteResult> RunAsync(
+        IReadOnlyList<string> command, RunOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        options ??= new RunOptions();
+        var stdout = new BoundedCapture(options.MaxStdoutBytes);
+        var stderr = new BoundedCapture(options.MaxStderrBytes);
+        using var bound = new Bound(Address, Describe(command), options.Timeout, cancellationToken);
+        var exitCode = await ExecuteAsync(
+            command, stderr, bound,
+            async (stdin, token) => await stdin.WriteAsync(options.Stdin, token),
+            (chunk, _) =>
+            {
+                stdout.Append(chunk.Span);
+                return ValueTask.CompletedTask;
+            });
+        return new RemoteResult(exitCode, stdout.Text, SshSession.WithoutExitMark(stderr.Text))
+        {
+            StdoutTruncated = stdout.Truncated,
+            StderrTruncated = stderr.Truncated,
+        };
+    }
+
+    public async Task<int> StreamAsync(
+        IReadOnlyList<string> command,
+        Func<ReadOnlyMemory<byte>, CancellationToken, ValueTask> onStdout,
+        TimeSpan timeout,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(onStdout);
+        using var bound = new Bound(Address, Describe(command), timeout, cancellationToken);
+        return await ExecuteAsync(command, new BoundedCapture(RunOptions.DefaultMaxStderr), bound, stdin: null, onStdout);
+    }
+
+    // dd writes at a position instead of appending: a session that was cut off may still hold bytes it writes late, and
+    // those then land where the same bytes belong. sftp is not used because some boards (Termux) have no sftp-server.
+    public async Task UploadAsync(
+        string localPath, string remotePath, long resumeOffset = 0, IProgress<long>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(resumeOffset);
+        await using var file = new FileStream(localPath, FileMode.Open, FileAccess.Read, FileShare.Read, BlockBytes, useAsync: true);
+        var start = Math.Min(resumeOffset, file.Length) / BlockBytes * BlockBytes;
+        file.Position = start;
+        var script =
+            $"umask 077; dd bs={BlockBytes} seek=$2 of=\"$1\"{(start > 0 ? " conv=notrunc" : "")} && size=$(wc -c < \"$1\") && " +
+            "{ [ \"$size\" -eq \"$3\" ] || { echo \"$1 has $size bytes instead of $3\" >&2; exit 74; }; }";
+        string[] command = ["sh", "-c", script, "sh", remotePath, Text(start / BlockBytes), Text(file.Length)];
+        var stderr = new BoundedCapture(RunOptions.DefaultMaxStderr);
+        using var bound = new Bound(Address, $"The upload to {remotePath}", TransferStall, cancellationToken);
+        var exitCode = await ExecuteAsync(
+            command, stderr, bound,
+            async (stdin, token) => await SendAsync(file, stdin, start, progress, bound, token),
+            (_, _) => ValueTask.CompletedTask);
+        if (exitCode != 0)
+            throw new RemoteCommandException(Address, $"The upload to {remotePath}", exitCode, stderr.Text);
+    }
+
+    public async Task<long> DownloadAsync(
+        string remotePath, Stream destination, long offset = 0, long maxBytes = long.MaxValue,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(destination);
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ArgumentOutOfRangeException.ThrowIfNegative(maxBytes);
+        const string Script =
+            "[ -f \"$1\" ] && [ -r \"$1\" ] || { echo \"$1 is not there or cannot be read\" >&2; exit 66; }; ";
+        var copy = maxBytes == long.MaxValue ? "exec tail -c +$2 -- \"$1\"" : "tail -c +$2 -- \"$1\" | head -c $3";
+        string[] command = ["sh", "-c", Script + copy, "sh", remotePath, Text(offset + 1), Text(maxBytes)];
+        var stderr = new BoundedCapture(RunOptions.DefaultMaxStderr);
+        using var bound = new Bound(Address, $"The download of {remotePath}", TransferStall, cancellationToken);
+        var total = 0L;
+        var exitCode = await ExecuteAsync(command, stderr, bound, stdin: null, async (chunk, token) =>
+        {
+            chunk = chunk[..(int)Math.Min(chunk.Length, maxBytes - total)];
+            await destination.WriteAsync(chunk, token);
+            total += chunk.Length;
+            bound.Extend();
+        });
+        return exitCode == 0
+            ? total
+            : throw new RemoteCommandException(Address, $"The download of {remotePath}", exitCode, stderr.Text);
+    }
+
+    public ValueTask DisposeAsync() => master.DisposeAsync();
+
+    private static string Text(long value) => value.ToString(CultureInfo.InvariantCulture);
+
+    private static string Describe(IReadOnlyList<string> command) =>
+        command.Count > 1 && command[0].Contains('/') ? $"'{Path.GetFileName(command[0])} {command[1]}'" : $"'{command[0]}'";
+
+    private static async Task SendAsync(
+        Stream file, Stream stdin, long sent, IProgress<long>? progress, Bound bound, CancellationToken cancellationToken)
+    {
+        var buffer = new byte[BlockBytes];
+        int count;
+        while ((count = await file.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, cancellationToken)) > 0)
+        {
+            await stdin.WriteAsync(buffer.AsMemory(0, count), cancellationToken).AsTask().WaitAsync(cancellationToken);
+            sent += count;
+            bound.Extend();
+            progress?.Report(sent);
+        }
+    }
+
+    private async Task<int> ExecuteAsync(
+        IReadOnlyList<string> command,
+        BoundedCapture stderr,
+        Bound bound,
+        Func<Stream, CancellationToken, Task>? stdin,
+        Func<ReadOnlyMemory<byte>, CancellationToken, ValueTask> onStdout)
+    {
+        var line = SshSession.CommandLine(command);
+        try
+        {
+            await _sessions.WaitAsync(bound.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            bound.ThrowIfElapsed();
+            throw;
+        }
+
+        try
+        {
+            if (!IsConnected)
+                throw new ConnectionLostException(Address, master.LastError);
+            using var process = SshProcess.Start(options.SshProgram, SshArguments.Session(Address, master.ControlPath, line));
+            var exitCode = await SshSession.CompleteAsync(process, stderr, bound, stdin, onStdout);
+            if (exitCode != SshSession.OwnExitCode || SshSession.HasExitMark(stderr.Tail))
+                return exitCode;
+            await master.EndsWithinAsync(TimeSpan.FromSeconds(1));
+            throw new ConnectionLostException(Address, IsConnected ? SshFailure.LastLine(stderr.Text) : master.LastError);
+        }
+        finally
+        {
+            _sessions.Release();
+        }
+    }
+}

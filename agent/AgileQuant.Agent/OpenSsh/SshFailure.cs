@@ -1,0 +1,32 @@
+namespace AgileQuant.Agent.OpenSsh;
+
+/// <summary>Says in types and words why the ssh client ended.</summary>
+internal static class SshFailure
+{
+    private static readonly string[] AuthenticationMarks =
+        ["Permission denied", "Too many authentication failures", "No supported authentication methods", "no mutual signature"];
+
+    /// <summary>The connection did not come up.</summary>
+    public static RemoteShellException Classify(ConnectionSettings settings, HostKeyOffer? offer, string stderr)
+    {
+        if (offer is not null && offer.Fingerprint != settings.HostKeyFingerprint)
+            return new HostKeyChangedException(settings.Address, settings.HostKeyFingerprint, offer.Fingerprint);
+        if (stderr.Contains("Bad configuration option", StringComparison.Ordinal))
+            return new RemoteShellException($"The ssh client refuses our options ({LastLine(stderr)}): OpenSSH 8.7 or newer is needed.");
+        if (AuthenticationMarks.Any(m => stderr.Contains(m, StringComparison.OrdinalIgnoreCase)))
+            return new AuthenticationFailedException(settings.Address, LastLine(stderr));
+        if (offer is not null && stderr.Trim().Length == 0)
+        {
+            return new RemoteShellException($"{settings.Address} let us in but its login shell ended without running a command. " +
+                                            "Give the user a normal shell that finds 'sh'.");
+        }
+
+        return new HostUnreachableException(settings.Address, LastLine(stderr));
+    }
+
+    public static string LastLine(string stderr)
+    {
+        var lines = stderr.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        return lines.Length == 0 ? "ssh gave no reason" : lines[^1].TrimEnd('.');
+    }
+}

@@ -1,0 +1,3 @@
+using AgileQuant.Agent.Tests.Support;
+
+[assembly: AssemblyFixture(typeof(LocalBoard))]

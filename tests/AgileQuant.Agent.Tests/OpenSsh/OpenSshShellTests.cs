@@ -1,0 +1,9 @@
+using AgileQuant.Agent.Tests.Contract;
+using AgileQuant.Agent.Tests.Support;
+
+namespace AgileQuant.Agent.Tests.OpenSsh;
+
+public sealed class OpenSshShellTests(LocalBoard board) : RemoteShellContract(board)
+{
+    protected override IRemoteShellFactory Factory => LocalBoard.OpenSsh();
+}
