@@ -1,9 +1,91 @@
+using AgileQuant.Engine.Gguf;
+using AgileQuant.Engine.Import;
+using AgileQuant.Engine.Packing;
+using System.Security.Cryptography;
+
 namespace AgileQuant.Engine;
 
-/// <summary>Quantizes a canonical GGUF into a packed model (docs/packed-model.md).</summary>
+/// <summary>Quantizes a canonical GGUF into a packed model (docs/packed-model.md). The same input and recipe give the same bytes.</summary>
 public static class Packer
 {
+    private const int ChunkBytes = 8 << 20;
+
+    /// <param name="canonicalGguf">What <see cref="ModelImporter"/> or <see cref="RandomModel"/> wrote.</param>
+    /// <param name="recipe">How to quantize.</param>
+    /// <param name="destination">Written under a temporary name and renamed when complete.</param>
+    /// <param name="progress">Share of the input that is packed, 0 to 1.</param>
+    /// <param name="cancellation">Stops between chunks of rows; nothing is left behind.</param>
+    /// <exception cref="ModelFormatException">The input is not a model this version can pack.</exception>
     public static PackResult Pack(
         string canonicalGguf, PackRecipe recipe, string destination, IProgress<double>? progress = null,
-        CancellationToken cancellation = default) => throw new NotSupportedException("under construction");
+        CancellationToken cancellation = default)
+    {
+        using var input = GgufFile.Open(canonicalGguf);
+        if (input.Metadata.Contains("agilequant.format"))
+            throw new ModelFormatException($"{canonicalGguf}: this is a packed model already; pack the imported model");
+        var shape = LlamaShape.FromGguf(input);
+        var items = PackLayout.Items(shape, recipe).ToList();
+        var keys = PackLayout.Metadata(input.Metadata, shape, recipe, HashOf(canonicalGguf));
+        using var writer = new GgufWriter(destination, keys, items.SelectMany(i => i.Stored).ToList());
+        var total = items.Sum(i => input.Tensor(i.Source).Bytes);
+        long done = 0;
+        foreach (var item in items)
+        {
+            var source = input.Tensor(item.Source);
+            if (!source.Dimensions.SequenceEqual(item.Dimensions))
+            {
+                throw new ModelFormatException($"{canonicalGguf}: tensor {item.Source} is [{string.Join(", ", source.Dimensions)}], "
+                    + $"[{string.Join(", ", item.Dimensions)}] was expected");
+            }
+
+            PackTensor(input, source, item, writer, bytes =>
+            {
+                done += bytes;
+                progress?.Report((double)done / total);
+            }, cancellation);
+        }
+
+        var (sha256, size) = writer.Complete();
+        return new PackResult(recipe.Precision, sha256, size, recipe);
+    }
+
+    /// <summary>Streams a tensor: chunks of rows are quantized in parallel, scales are kept and written behind the weights.</summary>
+    private static void PackTensor(
+        GgufFile input, GgufTensor source, PackItem item, GgufWriter writer, Action<long> packed, CancellationToken cancellation)
+    {
+        int length = (int)source.RowLength, sourceRow = (int)source.Type.RowBytes(length), targetRow = (int)item.Codec.RowBytes(length);
+        var scaleRow = item.Codec.ScaleBytes(length);
+        var scales = new byte[scaleRow * source.Rows];
+        var rowsAtOnce = (int)Math.Clamp(ChunkBytes / sourceRow, 1, source.Rows);
+        var buffer = new byte[rowsAtOnce * sourceRow];
+        var target = new byte[rowsAtOnce * targetRow];
+        for (long first = 0; first < source.Rows; first += rowsAtOnce)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            var rows = (int)Math.Min(rowsAtOnce, source.Rows - first);
+            input.Read(source, first * sourceRow, buffer.AsSpan(0, rows * sourceRow));
+            var start = first;
+            Parallel.For(0, rows, () => new float[length], (row, _, values) =>
+            {
+                TensorCodec.ToFloats(source.Type, buffer.AsSpan(row * sourceRow, sourceRow), values);
+                var ok = item.Codec.Encode(
+                    values, target.AsSpan(row * targetRow, targetRow), scales.AsSpan((int)(start + row) * scaleRow, scaleRow));
+                return ok ? values : throw Unusable(input.Path, source.Name, start + row);
+            }, _ => { });
+            writer.Write(target.AsSpan(0, rows * targetRow));
+            packed(rows * (long)sourceRow);
+        }
+
+        if (scaleRow > 0)
+            writer.Write(scales);
+    }
+
+    private static ModelFormatException Unusable(string path, string tensor, long row) =>
+        new($"{path}: row {row} of {tensor} has values that are not finite or that fp16 cannot hold");
+
+    private static string HashOf(string path)
+    {
+        using var stream = File.OpenRead(path);
+        return Convert.ToHexStringLower(SHA256.HashData(stream));
+    }
 }

@@ -1,0 +1,58 @@
+using System.Text.Json;
+using Shouldly;
+
+namespace AgileQuant.Engine.Tests.Reference;
+
+/// <summary>The reference forward pass against figures that this project's engine did not make.</summary>
+public sealed class ReferencePerplexityTests(ITestOutputHelper output)
+{
+    [Theory]
+    [InlineData("gptq-512")]
+    [InlineData("llama.cpp-512")]
+    public void First_windows_of_the_sample_model_score_as_in_pytorch(string name)
+    {
+        var convention = PerplexityConvention.Parse(name);
+        using var training = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(TestData.DocsLlama, "training.json")));
+        var expected = training.RootElement.GetProperty("conventions").GetProperty(name).GetProperty("window_nll_sum");
+
+        var nlls = ReferenceModel.Load(Packs.Pack("docs-llama", "fp16")).Score(Packs.Tokens("docs-llama"), convention, 0, 2);
+
+        for (var w = 0; w < nlls.Length; w++)
+        {
+            var (sum, theirs) = (nlls[w].Sum(x => (double)x), expected[w].GetDouble());
+            output.WriteLine($"{name} window {w}: {sum:F4}, PyTorch {theirs:F4}");
+            sum.ShouldBe(theirs, theirs * 0.001);
+        }
+    }
+
+    [Fact]
+    public void Stories260K_has_the_independent_perplexity_over_all_its_windows()
+    {
+        var convention = PerplexityConvention.Parse("llama.cpp-512");
+        var tokens = Packs.Tokens("stories260K");
+
+        var nlls = ReferenceModel.Load(Packs.Pack("stories260K", "fp16")).Score(tokens, convention, 0, convention.WindowCount(tokens.Ids.Count));
+
+        nlls.Length.ShouldBe(196);
+        var perplexity = convention.Perplexity(nlls);
+        output.WriteLine($"perplexity {perplexity:F6} +/- {convention.StandardError(nlls):F4} (numpy, weights rounded to fp16: 6.302990)");
+        perplexity.ShouldBe(6.302990, 0.0063);
+    }
+
+    [Theory]
+    [InlineData("w8a8", 0.02)]
+    [InlineData("w4a8", 0.15)]
+    [InlineData("w4a4", 1.0)]
+    public void Quantized_packs_stay_near_the_baseline(string precision, double tolerance)
+    {
+        var convention = PerplexityConvention.Parse("llama.cpp-512");
+        var tokens = Packs.Tokens("docs-llama");
+
+        var baseline = convention.Perplexity(ReferenceModel.Load(Packs.Pack("docs-llama", "fp16")).Score(tokens, convention, 0, 2));
+        var quantized = convention.Perplexity(ReferenceModel.Load(Packs.Pack("docs-llama", precision)).Score(tokens, convention, 0, 2));
+
+        output.WriteLine($"{precision}: {quantized:F4}, fp16 {baseline:F4}");
+        quantized.ShouldBe(baseline, baseline * tolerance);
+        quantized.ShouldNotBe(baseline);
+    }
+}
