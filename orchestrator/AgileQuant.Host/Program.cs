@@ -1,2 +1,3 @@
-Console.Error.WriteLine("not assembled yet");
-return 1;
+using AgileQuant.Host.Cli;
+
+return await BenchCommand.RunAsync(args);

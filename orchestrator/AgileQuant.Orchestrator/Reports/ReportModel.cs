@@ -14,7 +14,7 @@ public sealed record ReportModel(MatrixView Matrix, IReadOnlyList<RunDetailView>
         MatrixView matrix, IEnumerable<RunDetailView> details, StatusView status, DateTimeOffset generatedAt)
     {
         var byId = details.ToDictionary(d => d.Run.Id);
-        var runs = InMatrixOrder(matrix)
+        var runs = Ordered(matrix)
             .Select(run => byId.TryGetValue(run.Id, out var detail) ? detail with { Run = run } : Bare(run, status))
             .Select(Honest)
             .ToList();
@@ -40,7 +40,8 @@ public sealed record ReportModel(MatrixView Matrix, IReadOnlyList<RunDetailView>
         run, [], [], [], [],
         new ProvenanceView(null, null, null, null, null, null, null, null, null, null, null, null, status.Transport, status.ClusterId.ToString()));
 
-    private static IEnumerable<RunSummaryView> InMatrixOrder(MatrixView matrix)
+    /// <summary>Runs by workload, model, device and precision, each in the order of the spec.</summary>
+    public static IEnumerable<RunSummaryView> Ordered(MatrixView matrix)
     {
         var spec = matrix.Spec;
         return matrix.Runs

@@ -1,0 +1,126 @@
+using System.Security.Claims;
+using AgileQuant.Orchestrator.Contracts;
+
+namespace AgileQuant.Host.Api;
+
+/// <summary>Matrices, runs and reports.</summary>
+internal static class MatrixEndpoints
+{
+    private const int MaxListed = 1000;
+    private static readonly TimeSpan Heartbeat = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan Shortest = TimeSpan.FromMilliseconds(500);
+
+    public static void Map(RouteGroupBuilder api)
+    {
+        var matrices = api.MapGroup("/matrices").WithTags("Matrices");
+        matrices.MapGet("", (int? limit, IMatrixService service, CancellationToken ct) =>
+                service.ListAsync(Math.Clamp(limit ?? 100, 1, MaxListed), ct))
+            .WithName("listMatrices").WithSummary("Newest first.").Produces<IReadOnlyList<MatrixSummaryView>>();
+        matrices.MapPost("/plan", (MatrixSpec spec, IMatrixService service, CancellationToken ct) => service.PlanAsync(spec, ct))
+            .WithName("planMatrix").WithSummary("Checks a matrix and says what starting it would do.")
+            .Produces<MatrixPlanView>().ProducesProblem(400);
+        matrices.MapPost("", async (MatrixSpec spec, IMatrixService service, ClaimsPrincipal user, CancellationToken ct) =>
+                new MatrixStarted(await service.StartAsync(spec, UserName(user), ct)))
+            .WithName("startMatrix").WithSummary("Starts a matrix; it goes on by itself.").Produces<MatrixStarted>().ProducesProblem(400);
+        matrices.MapGet("/{matrix}", async (string matrix, IMatrixService service, CancellationToken ct) =>
+                await service.FindAsync(matrix, ct) is { } view ? Results.Ok(view) : Missing(matrix))
+            .WithName("getMatrix").WithSummary("One matrix by id, unique id prefix or name.").Produces<MatrixView>().ProducesProblem(404);
+        matrices.MapGet("/{matrix}/watch", WatchAsync)
+            .WithName("watchMatrix").WithSummary("The matrix whenever it changes, a JSON line each, until it ends.")
+            .Produces<MatrixView>(200, "application/x-ndjson").ProducesProblem(404);
+        matrices.MapPost("/{matrix}/cancel", async (string matrix, IMatrixService service, ClaimsPrincipal user, CancellationToken ct) =>
+            {
+                if (await service.FindAsync(matrix, ct) is not { } view)
+                    return Missing(matrix);
+                await service.CancelAsync(view.Summary.Id, UserName(user), ct);
+                return Results.Accepted();
+            })
+            .WithName("cancelMatrix").WithSummary("Asks for cancellation; finished results stay.").Produces(202).ProducesProblem(404);
+        matrices.MapGet("/{matrix}/report", ReportAsync)
+            .WithName("matrixReport").WithSummary("The report as html, md, csv or json.")
+            .Produces(200, contentType: "text/html").ProducesProblem(400).ProducesProblem(404);
+        api.MapGet("/runs/{run:guid}", async (Guid run, IRunService runs, CancellationToken ct) =>
+                await runs.FindAsync(run, ct) is { } view
+                    ? Results.Ok(view)
+                    : RestApi.Missing("run", run.ToString(), "bench matrix show <matrix>"))
+            .WithTags("Runs").WithName("getRun").WithSummary("A run with its samples, attempts and provenance.")
+            .Produces<RunDetailView>().ProducesProblem(404);
+    }
+
+    /// <summary>html, md, csv or json.</summary>
+    internal static ReportFormat ParseFormat(string? format) => format?.ToLowerInvariant() switch
+    {
+        null or "html" => ReportFormat.Html,
+        "md" => ReportFormat.Markdown,
+        "csv" => ReportFormat.Csv,
+        "json" => ReportFormat.Json,
+        _ => throw new UserErrorException($"unknown report format '{format}'; use html, md, csv or json"),
+    };
+
+    internal static bool IsFinal(MatrixState state) => state is MatrixState.Complete or MatrixState.Incomplete or MatrixState.Cancelled;
+
+    private static async Task<IResult> ReportAsync(
+        string matrix, string? format, IMatrixService matrices, IReportService reports, CancellationToken ct)
+    {
+        var known = ParseFormat(format);
+        if (await matrices.FindAsync(matrix, ct) is not { } view)
+            return Missing(matrix);
+        var file = await reports.RenderAsync(view.Summary.Id.ToString(), known, ct);
+        return Results.File(file.Content, file.ContentType, file.FileName);
+    }
+
+    private static async Task<IResult> WatchAsync(
+        string matrix, IMatrixService service, IChangeFeed feed, IHostApplicationLifetime lifetime, HttpContext context)
+    {
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, lifetime.ApplicationStopping);
+        var ct = stop.Token;
+        if (await service.FindAsync(matrix, ct) is not { } view)
+            return Missing(matrix);
+        var id = view.Summary.Id;
+        context.Response.ContentType = "application/x-ndjson";
+        using var changed = new SemaphoreSlim(0, 1);
+        var listener = ListenAsync(feed, id, changed, ct);
+        try
+        {
+            while (true)
+            {
+                await AssetEndpoints.WriteLineAsync(context, view, ct);
+                if (IsFinal(view.Summary.State))
+                    break;
+                await Task.Delay(Shortest, ct); // changes come in bursts
+                await changed.WaitAsync(Heartbeat, ct);
+                if (await service.FindAsync(id.ToString(), ct) is not { } next)
+                    break;
+                view = next;
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // the client went, or the node stops: the stream just ends
+        }
+
+        await stop.CancelAsync();
+        await listener;
+        return Results.Empty;
+    }
+
+    private static async Task ListenAsync(IChangeFeed feed, Guid id, SemaphoreSlim changed, CancellationToken ct)
+    {
+        try
+        {
+            await foreach (var change in feed.SubscribeAsync(ct))
+            {
+                if (change.Topic == "matrix" && change.Id == id && changed.CurrentCount == 0)
+                    changed.Release();
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // the watch is over
+        }
+    }
+
+    private static string UserName(ClaimsPrincipal user) => user.Identity?.Name ?? "cli";
+
+    private static IResult Missing(string matrix) => RestApi.Missing("matrix", matrix, "bench matrix list");
+}

@@ -1,0 +1,112 @@
+using System.CommandLine;
+using AgileQuant.Host.Api;
+using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Reports;
+using Spectre.Console;
+
+namespace AgileQuant.Host.Cli;
+
+/// <summary>model import, random, list.</summary>
+internal static class ModelCommands
+{
+    public static Command Create() => new("model", "Imports and lists models.") { Import(), Random(), List() };
+
+    private static Command Import()
+    {
+        var command = BenchCommand.Make("import", "Imports a Hugging Face folder or a .gguf file.", "bench model import ~/models/TinyLlama-1.1B --name tinyllama");
+        var path = new Argument<string>("path") { Description = "Folder with config.json and weights, or a .gguf file." };
+        var name = NameOption();
+        command.Add(path);
+        command.Add(name);
+        command.HandleWithNode(async (parse, io, client, ct) =>
+        {
+            var request = new ImportModelRequest(Path.GetFullPath(parse.GetValue(path)!), parse.GetValue(name)!);
+            var model = await WithProgressAsync(io, "importing", p => client.ImportModelAsync(request, p, ct));
+            io.Result(model, m => Draw(io, [m]));
+            return 0;
+        });
+        return command;
+    }
+
+    private static Command Random()
+    {
+        var command = BenchCommand.Make("random", "Generates a random-weight model of a known shape: for speed only, it has no perplexity.",
+            "bench model random demo-150m --name random-150m");
+        var shape = new Argument<string>("shape") { Description = "A preset, for instance demo-150m." };
+        var name = NameOption();
+        var seed = new Option<int>("--seed") { Description = "The same seed gives the same weights.", DefaultValueFactory = _ => 1 };
+        command.Add(shape);
+        command.Add(name);
+        command.Add(seed);
+        command.HandleWithNode(async (parse, io, client, ct) =>
+        {
+            var request = new RandomModelRequest(parse.GetValue(shape)!, parse.GetValue(name)!, parse.GetValue(seed));
+            var model = await WithProgressAsync(io, "generating", p => client.CreateRandomModelAsync(request, p, ct));
+            io.Result(model, m => Draw(io, [m]));
+            return 0;
+        });
+        return command;
+    }
+
+    private static Command List()
+    {
+        var command = BenchCommand.Make("list", "Lists the models and their packs.", "bench model list");
+        command.HandleWithNode(async (_, io, client, ct) =>
+        {
+            io.Result(await client.ListModelsAsync(ct), models =>
+            {
+                if (models.Count == 0)
+                    io.Say("no models yet; `bench model import PATH --name NAME` brings one in");
+                else
+                    Draw(io, models);
+            });
+            return 0;
+        });
+        return command;
+    }
+
+    /// <summary>Shows the share that is done: a bar on a terminal, whole tens of percent otherwise.</summary>
+    internal static async Task<T> WithProgressAsync<T>(CliIo io, string what, Func<IProgress<double>, Task<T>> work)
+    {
+        if (!io.Interactive || !io.Error.Profile.Capabilities.Ansi)
+            return await work(new Tens(io, what));
+        return await io.Error.Progress().AutoClear(true).StartAsync(async context =>
+        {
+            var task = context.AddTask(what, maxValue: 1);
+            return await work(new Direct(v => task.Value = v));
+        });
+    }
+
+    private static void Draw(CliIo io, IReadOnlyList<ModelView> models)
+    {
+        var table = Tables.New("Name", "Architecture", "Parameters", "Layers", "Context", "Vocabulary", "Weights", "Size", "Packs");
+        foreach (var m in models)
+        {
+            table.AddRow(Tables.Cells(m.Name, m.Architecture, $"{m.Parameters / 1e6:0.#} M", m.Layers.ToString(), m.ContextLength.ToString(),
+                m.VocabularySize.ToString(), m.RandomWeights ? "random: speed only" : "trained", Figures.Bytes(m.Bytes),
+                m.Packs.Count == 0 ? "–" : string.Join(", ", m.Packs.Select(p => $"{p.Precision} {p.State}"))));
+        }
+
+        io.Out.Write(table);
+    }
+
+    private static Option<string> NameOption() => new("--name") { Description = "How matrices call it.", Required = true };
+
+    private sealed class Tens(CliIo io, string what) : IProgress<double>
+    {
+        private int _last = -1;
+
+        public void Report(double value)
+        {
+            var tens = (int)(value * 10);
+            if (tens > _last && tens is > 0 and < 10)
+                io.Note($"{what}: {tens * 10}%");
+            _last = Math.Max(_last, tens);
+        }
+    }
+
+    private sealed class Direct(Action<double> report) : IProgress<double>
+    {
+        public void Report(double value) => report(value);
+    }
+}

@@ -1,0 +1,175 @@
+using System.CommandLine;
+using AgileQuant.Host.Client;
+using AgileQuant.Host.Node;
+using AgileQuant.Orchestrator.Contracts;
+using Spectre.Console;
+
+namespace AgileQuant.Host.Cli;
+
+/// <summary>up, down, node, status, version.</summary>
+internal static class NodeCommands
+{
+    public static Command Up()
+    {
+        var command = BenchCommand.Make("up",
+            "Starts a node with the dashboard in the background, waits until it answers, and prints a one-time sign-in link. "
+            + "It listens on loopback only; from another machine use ssh -L 8580:127.0.0.1:8580. "
+            + "Called again it prints a new link.", "bench up --port 8580");
+        var foreground = new Option<bool>("--foreground") { Description = "Stay in this terminal, for instance under systemd." };
+        var port = PortOption();
+        var (database, name) = (DatabaseOption(), NameOption());
+        command.Add(foreground);
+        command.Add(port);
+        command.Add(database);
+        command.Add(name);
+        command.Handle(async (parse, io, ct) =>
+        {
+            var settings = new NodeSettings(io.Home, true, parse.GetValue(port), parse.GetValue(database) ?? CliIo.Database,
+                parse.GetValue(name) ?? Environment.MachineName);
+            if (!parse.GetValue(foreground))
+                return await UpAsync(io, settings, ct);
+            await NodeHost.RunAsync(settings, info =>
+                io.Say($"node {info.Version} serves {info.DashboardUrl}; `bench up` in another terminal prints a sign-in link"), ct);
+            return 0;
+        });
+        return command;
+    }
+
+    public static Command Down()
+    {
+        var command = BenchCommand.Make("down",
+            "Stops the local node. What runs on boards goes on; the next node picks it up.", "bench down");
+        command.Handle(async (_, io, ct) =>
+        {
+            var ran = await NodeLauncher.StopAsync(io.Home, ct);
+            io.Result(new { stopped = ran }, _ => io.Say(ran ? "stopped" : "no node runs here"));
+            return 0;
+        });
+        return command;
+    }
+
+    public static Command Node()
+    {
+        var command = BenchCommand.Make("node",
+            "Runs a node without dashboard in this terminal. Nodes that share a database by connection string share the boards.",
+            "BENCH_DATABASE='Host=db;Username=bench;Database=bench' bench node --node-name lab-2");
+        var (database, name) = (DatabaseOption(), NameOption());
+        command.Add(database);
+        command.Add(name);
+        command.Handle(async (parse, io, ct) =>
+        {
+            var settings = new NodeSettings(io.Home, false, 0, parse.GetValue(database) ?? CliIo.Database, parse.GetValue(name) ?? Environment.MachineName);
+            await NodeHost.RunAsync(settings, info => io.Say($"node {info.Version} serves {io.Home.Socket}"), ct);
+            return 0;
+        });
+        return command;
+    }
+
+    public static Command Status()
+    {
+        var command = BenchCommand.Make("status", "Shows the local node and the cluster it belongs to. Starts nothing.", "bench status --json");
+        command.Handle(async (_, io, ct) =>
+        {
+            if (await NodeLauncher.TryReachAsync(io.Home, ct) is not { } info)
+            {
+                var held = NodeLock.IsHeld(io.Home);
+                io.Result(new { running = false }, _ => io.Say(held
+                    ? $"a node holds {io.Home.Folder} but does not answer; its log is {io.Home.NodeLog}"
+                    : $"no node runs for {io.Home.Folder}; `bench up` starts one"));
+                return held ? 1 : 0;
+            }
+
+            using var client = new BenchClient(io.Home);
+            var status = await client.StatusAsync(ct);
+            io.Result(new { running = true, node = info, cluster = status, home = io.Home.Folder, log = io.Home.NodeLog }, _ => Draw(io, info, status));
+            return 0;
+        });
+        return command;
+    }
+
+    public static Command Version()
+    {
+        var command = BenchCommand.Make("version", "Shows the version.", "bench version");
+        command.Handle((_, io, _) =>
+        {
+            io.Result(new { name = Product.Name, version = Product.Version }, v => io.Say($"{v.name} {v.version}"));
+            return Task.FromResult(0);
+        });
+        return command;
+    }
+
+    /// <summary>Where the dashboard is and how to get in.</summary>
+    internal static async Task ShowLinkAsync(CliIo io, NodeInfo info, CancellationToken ct)
+    {
+        using var client = new BenchClient(io.Home);
+        var link = await client.CreateSignInLinkAsync(ct);
+        io.Result(new { node = info, link }, _ =>
+        {
+            io.Say($"dashboard  {info.DashboardUrl ?? "none: this node is headless"}");
+            if (link.Url is not null)
+                io.Say($"sign in    {link.Url}\n           works once, until {link.ExpiresAt.ToLocalTime():HH:mm}");
+        });
+    }
+
+    private static async Task<int> UpAsync(CliIo io, NodeSettings settings, CancellationToken ct)
+    {
+        var info = await NodeLauncher.TryReachAsync(io.Home, ct);
+        if (info is not null)
+        {
+            io.Note($"the node runs already (process {info.Pid})");
+        }
+        else if (NodeLock.IsHeld(io.Home))
+        {
+            using (await io.ConnectAsync(ct)) // waits for the one that is starting
+            {
+                info = NodeHost.ReadInfo(io.Home);
+            }
+        }
+        else
+        {
+            io.Note($"starting the node; its state is in {io.Home.Folder}");
+            info = await NodeLauncher.StartAsync(settings, ct);
+        }
+
+        await ShowLinkAsync(io, info!, ct);
+        return 0;
+    }
+
+    private static void Draw(CliIo io, NodeInfo info, StatusView status)
+    {
+        io.Say($"node        {info.Version}, process {info.Pid}, since {info.StartedAt.ToLocalTime():yyyy-MM-dd HH:mm}");
+        io.Say($"dashboard   {info.DashboardUrl ?? "none"}");
+        io.Say($"home        {io.Home.Folder}");
+        io.Say($"log         {io.Home.NodeLog}");
+        io.Say($"database    {status.Database}");
+        io.Say($"cluster     {status.ClusterId}");
+        io.Say($"ownership   {status.Ownership}");
+        io.Say($"transport   {status.Transport}");
+        var table = Tables.New("Node", "Version", "Alive", "Since", "Devices");
+        foreach (var node in status.Nodes)
+            table.AddRow(Tables.Cells(node.Name, node.Version, node.Alive ? "yes" : "no", Tables.Time(node.StartedAt), string.Join(", ", node.Devices)));
+        io.Out.Write(table);
+    }
+
+    private static Option<int> PortOption()
+    {
+        var port = new Option<int>("--port")
+        {
+            Description = "Port of the dashboard on 127.0.0.1; the next free one is taken when it is in use.",
+            DefaultValueFactory = _ => NodeSettings.DefaultPort,
+        };
+        port.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<int>() is < 1 or > 65535)
+                result.AddError("--port must be from 1 to 65535");
+        });
+        return port;
+    }
+
+    private static Option<string?> DatabaseOption() => new("--database")
+    {
+        Description = "Npgsql connection string; without it BENCH_DATABASE, else a private Postgres in BENCH_HOME. Passwords belong into BENCH_DATABASE.",
+    };
+
+    private static Option<string?> NameOption() => new("--node-name") { Description = "Name of this node; the machine's name by default." };
+}
