@@ -3,7 +3,7 @@
 # of theirs: no default Postgres cluster, no sshd. Services that were there before are left as they are.
 set -euo pipefail
 
-[ "$#" -gt 0 ] || { echo "usage: install-packages.sh PACKAGE..." >&2 && exit 64; }
+[ "$#" -gt 0 ] || { echo "usage: install-packages.sh PACKAGE..." >&2 && exit 2; }
 [ "$(id -u)" = 0 ] || { echo "install-packages.sh: must run as root" >&2 && exit 1; }
 
 export DEBIAN_FRONTEND=noninteractive

@@ -32,7 +32,7 @@ for option in "$@"; do
     --check) check=true ;;
     --quiet) quiet=true ;;
     -h | --help) usage && exit ;;
-    *) usage >&2 && exit 64 ;;
+    *) usage >&2 && exit 2 ;;
   esac
 done
 
@@ -51,6 +51,7 @@ missing() {
   if ! has gcc && ! has clang; then
     echo "required gcc building the engine"
   fi
+  has make || echo "required make building the engine"
   has musl-gcc || echo "required musl-tools a static engine without dependencies"
   if ! $minimal; then
     has qemu-aarch64-static || has qemu-aarch64 || echo "optional qemu-user-static an emulated Arm board"

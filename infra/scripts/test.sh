@@ -28,7 +28,7 @@ while [ "$#" -gt 0 ]; do
     --filter) filter=${2:?--filter needs a project name} && shift ;;
     --) shift && extra=("$@") && break ;;
     -h | --help) usage && exit ;;
-    *) usage >&2 && exit 64 ;;
+    *) usage >&2 && exit 2 ;;
   esac
   shift
 done
