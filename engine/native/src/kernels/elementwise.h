@@ -1,0 +1,157 @@
+// The element-wise parts of a forward pass, included once by each instruction set's file and compiled with its flags.
+// Plain C that compilers vectorize. Sums run in 16 fixed lanes that are added in a fixed order and nothing is
+// contracted to FMA (-ffp-contract=off), so every instruction set gives the same bits.
+#ifndef AQ_ELEMENTWISE_H
+#define AQ_ELEMENTWISE_H
+
+#include "half.h"
+#include "kernels.h"
+
+#include <math.h>
+
+enum { AQ_LANES = 16 };
+
+static inline float ew_sum_lanes(const float lane[AQ_LANES]) {
+    float s[AQ_LANES];
+    memcpy(s, lane, sizeof s);
+    for (int width = AQ_LANES / 2; width; width /= 2)
+        for (int i = 0; i < width; i++) s[i] += s[i + width];
+    return s[0];
+}
+
+static inline float ew_max_lanes(const float lane[AQ_LANES]) {
+    float m = lane[0];
+    for (int i = 1; i < AQ_LANES; i++) m = lane[i] > m ? lane[i] : m;
+    return m;
+}
+
+// Round half to even for |x| < 2^22: adding 1.5 * 2^23 leaves no fraction bits.
+static inline float ew_round(float x) {
+    return (x + 12582912.0f) - 12582912.0f;
+}
+
+// exp(x) for x <= 88, 0 below -87; within 2 units in the last place. x = n ln 2 + r, |r| <= 0.35, Taylor to r^7
+// (next term below 5.2e-9).
+static inline float ew_exp(float x) {
+    float bounded = x < 88.0f ? x : 88.0f; // NaN too, so that the conversion to int stays defined
+    bounded = bounded > -87.0f ? bounded : -87.0f;
+    float n = ew_round(bounded * 1.44269504f);
+    float r = (bounded - n * 0.693359375f) - n * -2.12194440e-4f; // ln 2 in two parts; the first product is exact
+    float p = 1.0f / 5040.0f;
+    p = p * r + 1.0f / 720.0f;
+    p = p * r + 1.0f / 120.0f;
+    p = p * r + 1.0f / 24.0f;
+    p = p * r + 1.0f / 6.0f;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    float power = aq_bits_to_float((uint32_t)((int32_t)n + 127) << 23);
+    float result = x < -87.0f ? 0.0f : p * power;
+    return x == x ? result : x;
+}
+
+// x * w / sqrt(mean(x^2) + epsilon)
+static void ew_rmsnorm(float *restrict dst, const float *restrict x, const float *restrict weight, size_t n,
+                       float epsilon) {
+    float lane[AQ_LANES] = {0};
+    size_t i = 0;
+    for (; i + AQ_LANES <= n; i += AQ_LANES)
+        for (int l = 0; l < AQ_LANES; l++) lane[l] += x[i + (size_t)l] * x[i + (size_t)l];
+    for (int l = 0; i < n; i++, l++) lane[l] += x[i] * x[i];
+    float factor = 1.0f / sqrtf(ew_sum_lanes(lane) / (float)n + epsilon);
+    for (i = 0; i < n; i++) dst[i] = x[i] * factor * weight[i];
+}
+
+// s = absmax / limit; q = clamp(rint(x * (limit / absmax)))
+static void ew_quantize(struct aq_rows *rows, size_t row, const float *restrict x, size_t k) {
+    float lane[AQ_LANES] = {0};
+    size_t i = 0;
+    for (; i + AQ_LANES <= k; i += AQ_LANES)
+        for (int l = 0; l < AQ_LANES; l++) {
+            float a = fabsf(x[i + (size_t)l]);
+            lane[l] = a > lane[l] ? a : lane[l];
+        }
+    for (int l = 0; i < k; i++, l++) {
+        float a = fabsf(x[i]);
+        lane[l] = a > lane[l] ? a : lane[l];
+    }
+    float absmax = ew_max_lanes(lane), limit = (float)rows->limit;
+    float inverse = absmax > 0.0f ? limit / absmax : 0.0f;
+    inverse = inverse > 3.0e38f ? 0.0f : inverse; // a row of subnormals counts as zero
+    rows->scale[row] = inverse > 0.0f ? absmax / limit : 0.0f;
+    int8_t *restrict q = rows->q + row * rows->ld;
+    int16_t *restrict q16 = rows->q16 + row * rows->ld;
+    for (i = 0; i < k; i++) {
+        float v = ew_round(x[i] * inverse);
+        v = v < limit ? v : limit; // NaN too
+        v = v > -limit ? v : -limit;
+        int16_t value = (int16_t)(int32_t)v;
+        q16[i] = value;
+        q[i] = (int8_t)value;
+    }
+    memset(q + k, 0, rows->ld - k);
+    memset(q16 + k, 0, (rows->ld - k) * sizeof *q16);
+    int32_t *sums = rows->sums + row * (rows->ld / 32);
+    for (size_t g = 0; g < rows->ld / 32; g++) {
+        int32_t sum = 0;
+        for (size_t j = 0; j < 32; j++) sum += q16[g * 32 + j];
+        sums[g] = sum;
+    }
+}
+
+// gate = gate / (1 + exp(-gate)) * up
+static void ew_swiglu(float *restrict gate, const float *restrict up, size_t n) {
+    for (size_t i = 0; i < n; i++) gate[i] = gate[i] / (1.0f + ew_exp(-gate[i])) * up[i];
+}
+
+// p' = 2^-rint(-log2 p), 0 when the exponent exceeds 15. p = f * 2^e with 1 <= f < 2 rounds down to 2^e exactly when
+// f < sqrt 2, and no fp32 number equals sqrt 2: 0x3504f3 are the fraction bits of the largest one below it.
+static inline float ew_log2(float p) {
+    uint32_t bits = aq_float_to_bits(p), power = (bits >> 23) + ((bits & 0x7fffffu) > 0x3504f3u);
+    return power < 127 - 15 ? 0.0f : aq_bits_to_float(power << 23);
+}
+
+static void ew_softmax(float *restrict x, size_t n, float scale, bool log2) {
+    float lane[AQ_LANES];
+    for (int l = 0; l < AQ_LANES; l++) lane[l] = x[0];
+    size_t i = 0;
+    for (; i + AQ_LANES <= n; i += AQ_LANES)
+        for (int l = 0; l < AQ_LANES; l++) lane[l] = x[i + (size_t)l] > lane[l] ? x[i + (size_t)l] : lane[l];
+    for (int l = 0; i < n; i++, l++) lane[l] = x[i] > lane[l] ? x[i] : lane[l];
+    float maximum = ew_max_lanes(lane) * scale;
+    for (i = 0; i < n; i++) x[i] = ew_exp(x[i] * scale - maximum);
+    for (int l = 0; l < AQ_LANES; l++) lane[l] = 0.0f;
+    for (i = 0; i + AQ_LANES <= n; i += AQ_LANES)
+        for (int l = 0; l < AQ_LANES; l++) lane[l] += x[i + (size_t)l];
+    for (int l = 0; i < n; i++, l++) lane[l] += x[i];
+    float sum = ew_sum_lanes(lane);
+    for (i = 0; i < n; i++) x[i] = x[i] / sum;
+    if (log2)
+        for (i = 0; i < n; i++) x[i] = ew_log2(x[i]);
+}
+
+static void ew_add(float *restrict x, const float *restrict y, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] += y[i];
+}
+
+// log(sum exp(l - max)) + max - l[target]; the sum in fp64
+static double ew_nll(const float *logits, size_t n, size_t target) {
+    float maximum = logits[0];
+    for (size_t i = 1; i < n; i++) maximum = logits[i] > maximum ? logits[i] : maximum;
+    double sum = 0;
+    size_t i = 0;
+    float term[256];
+    while (i < n) {
+        size_t count = aq_min(256, n - i);
+        for (size_t j = 0; j < count; j++) term[j] = ew_exp(logits[i + j] - maximum);
+        for (size_t j = 0; j < count; j++) sum += (double)term[j];
+        i += count;
+    }
+    return log(sum) + (double)maximum - (double)logits[target];
+}
+
+#define AQ_ELEMENTWISE                                                                                                 \
+    .rmsnorm = ew_rmsnorm, .quantize = ew_quantize, .swiglu = ew_swiglu, .softmax = ew_softmax, .add = ew_add,         \
+    .nll = ew_nll
+
+#endif

@@ -1,0 +1,87 @@
+// The kernels of one instruction set, behind one table of functions. A new instruction set is a folder with one such
+// table plus one line in kernels.c.
+//
+// Every table has a "panel" width per weight format: NR outputs whose weights lie interleaved in memory. Packing and
+// products of a table belong together; callers only know panels as the unit of work to divide among threads.
+#ifndef AQ_KERNELS_H
+#define AQ_KERNELS_H
+
+#include "../util.h"
+
+enum aq_format { AQ_F16, AQ_I8, AQ_I4, AQ_FORMATS };
+
+// A linear's weights, packed for one table: n outputs, k inputs.
+struct aq_matrix {
+    enum aq_format format;
+    size_t n, k;
+    size_t stride;        // F16: inputs a panel has room for (>= k; the KV cache leaves some unused)
+    size_t padded;        // I4: groups * group
+    size_t group, groups; // I4
+    const void *weights;
+    const void *scales; // I8: f32 [n]; I4: f16, panels of [groups][NR]; F16: none
+};
+
+// m rows quantized: q [m][ld], zero from k to ld (a multiple of 128), the same widened, and sums of runs of 32.
+struct aq_rows {
+    size_t ld;
+    int8_t *q;
+    int16_t *q16;
+    int32_t *sums; // [m][ld / 32]
+    float *scale;  // [m]
+    int limit;     // 127 or 7: largest absolute value in q
+};
+
+// y[row][output] for all m rows and the outputs of panels first..last-1.
+struct aq_product {
+    const struct aq_matrix *w;
+    size_t m;
+    const float *x; // F16: [m][ldx]
+    size_t ldx;
+    const struct aq_rows *rows; // I8, I4
+    float *y;                   // [m][ldy]
+    size_t ldy;
+    size_t first, last;
+    int32_t *accumulators; // instead of y, for tests: I8 [m][n], I4 [m][n][groups]
+    void *scratch;         // scratch_bytes(k), this thread's, 64-byte aligned
+};
+
+struct aq_kernels {
+    const char *isa;
+    const char *description[AQ_FORMATS]; // what `info` shows
+    bool (*supported)(void);
+    size_t panel[AQ_FORMATS]; // NR
+    size_t (*scratch_bytes)(size_t k);
+
+    // Packing; all sizes were checked. Destination bytes: aq_packed_bytes. src as in the file.
+    void (*pack_f16)(uint16_t *dst, const uint16_t *src, size_t n, size_t k);
+    void (*pack_i8)(int8_t *dst, const int8_t *src, size_t n, size_t k);
+    void (*pack_i4)(uint8_t *dst, const uint8_t *src, size_t n, size_t padded);
+    size_t k_unit_i8; // I8: k is padded to a multiple of this with zeros
+
+    void (*product[AQ_FORMATS])(const struct aq_product *p);
+
+    // Element-wise parts. The same C, and the same order of additions, on every instruction set.
+    void (*widen)(float *dst, const uint16_t *src, size_t n);
+    void (*narrow)(uint16_t *dst, const float *src, size_t n);
+    void (*rmsnorm)(float *dst, const float *x, const float *weight, size_t n, float epsilon);
+    void (*quantize)(struct aq_rows *rows, size_t row, const float *x, size_t k);
+    void (*swiglu)(float *gate, const float *up, size_t n);
+    void (*softmax)(float *x, size_t n, float scale, bool log2);
+    void (*add)(float *x, const float *y, size_t n);
+    double (*nll)(const float *logits, size_t n, size_t target);
+};
+
+#define AQ_KERNEL_SETS 4
+// Best last; NULL-terminated. The only table of its kind.
+extern const struct aq_kernels *const aq_kernel_sets[AQ_KERNEL_SETS];
+
+// "auto": the best that this CPU supports.
+const struct aq_kernels *aq_kernels_select(const char *isa, struct aq_error *err);
+
+size_t aq_panels(const struct aq_kernels *kernels, enum aq_format format, size_t n);
+// Bytes of packed weights; false when the sizes overflow.
+bool aq_packed_bytes(const struct aq_kernels *kernels, enum aq_format format, size_t n, size_t k, size_t *bytes);
+// Scales of an I4 matrix: [groups][n] in memory order of the file ([groups, out]: groups fastest) to panels.
+void aq_pack_i4_scales(const struct aq_kernels *kernels, uint16_t *dst, const uint16_t *src, size_t n, size_t groups);
+
+#endif

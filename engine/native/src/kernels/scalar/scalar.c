@@ -1,0 +1,111 @@
+// The reference kernels: they read like the formulas and run on every CPU. Panels are single rows, so weights stay as
+// they lie in the file.
+#include "../elementwise.h"
+
+static bool supported(void) {
+    return true;
+}
+
+static size_t scratch_bytes(size_t k) {
+    return aq_round_up(k * sizeof(float), 64) + 64;
+}
+
+static void pack_f16(uint16_t *dst, const uint16_t *src, size_t n, size_t k) {
+    memcpy(dst, src, n * k * sizeof *dst);
+}
+
+static void pack_i8(int8_t *dst, const int8_t *src, size_t n, size_t k) {
+    memcpy(dst, src, n * k);
+}
+
+static void pack_i4(uint8_t *dst, const uint8_t *src, size_t n, size_t padded) {
+    memcpy(dst, src, n * (padded / 2));
+}
+
+static void widen(float *restrict dst, const uint16_t *restrict src, size_t n) {
+    for (size_t i = 0; i < n; i++) dst[i] = aq_half_to_float(src[i]);
+}
+
+static void narrow(uint16_t *restrict dst, const float *restrict src, size_t n) {
+    for (size_t i = 0; i < n; i++) dst[i] = aq_float_to_half(src[i]);
+}
+
+static float dot(const float *restrict a, const float *restrict b, size_t n) {
+    float lane[AQ_LANES] = {0};
+    size_t i = 0;
+    for (; i + AQ_LANES <= n; i += AQ_LANES)
+        for (int l = 0; l < AQ_LANES; l++) lane[l] += a[i + (size_t)l] * b[i + (size_t)l];
+    for (int l = 0; i < n; i++, l++) lane[l] += a[i] * b[i];
+    return ew_sum_lanes(lane);
+}
+
+static void product_f16(const struct aq_product *p) {
+    float *row = p->scratch; // one output's weights, widened
+    const uint16_t *weights = p->w->weights;
+    for (size_t n = p->first; n < p->last; n++) {
+        widen(row, weights + n * p->w->stride, p->w->k);
+        for (size_t m = 0; m < p->m; m++) p->y[m * p->ldy + n] = dot(p->x + m * p->ldx, row, p->w->k);
+    }
+}
+
+// |acc| <= k * 127 * 127 < 2^31 for k <= 131,072.
+static void product_i8(const struct aq_product *p) {
+    const int8_t *weights = p->w->weights;
+    const float *scales = p->w->scales;
+    for (size_t n = p->first; n < p->last; n++) {
+        const int8_t *w = weights + n * p->w->k;
+        for (size_t m = 0; m < p->m; m++) {
+            const int8_t *q = p->rows->q + m * p->rows->ld;
+            int32_t acc = 0;
+            for (size_t i = 0; i < p->w->k; i++) acc += (int32_t)q[i] * w[i];
+            if (p->accumulators)
+                p->accumulators[m * p->w->n + n] = acc;
+            else
+                p->y[m * p->ldy + n] = p->rows->scale[m] * (scales[n] * (float)acc);
+        }
+    }
+}
+
+// |acc[g]| <= group * 127 * 8 < 2^31 for every allowed length.
+static void product_i4(const struct aq_product *p) {
+    const uint8_t *weights = p->w->weights;
+    const uint16_t *scales = p->w->scales;
+    size_t groups = p->w->groups, runs = p->w->group / 32;
+    for (size_t n = p->first; n < p->last; n++) {
+        for (size_t m = 0; m < p->m; m++) {
+            const uint8_t *w = weights + n * (p->w->padded / 2);
+            const int8_t *q = p->rows->q + m * p->rows->ld;
+            float sum = 0.0f;
+            for (size_t g = 0; g < groups; g++) {
+                int32_t acc = 0;
+                for (size_t run = 0; run < runs; run++, w += 16, q += 32)
+                    for (size_t j = 0; j < 16; j++) {
+                        acc += (int32_t)q[j] * ((w[j] & 15) - 8);
+                        acc += (int32_t)q[j + 16] * ((w[j] >> 4) - 8);
+                    }
+                if (p->accumulators)
+                    p->accumulators[(m * p->w->n + n) * groups + g] = acc;
+                else
+                    sum += aq_half_to_float(scales[n * groups + g]) * (float)acc;
+            }
+            if (!p->accumulators) p->y[m * p->ldy + n] = p->rows->scale[m] * sum;
+        }
+    }
+}
+
+extern const struct aq_kernels aq_kernels_scalar;
+const struct aq_kernels aq_kernels_scalar = {
+    .isa = "scalar",
+    .description = {"fp16 weights, fp32 multiply-add", "int8 x int8", "int4 x int8"},
+    .supported = supported,
+    .panel = {1, 1, 1},
+    .scratch_bytes = scratch_bytes,
+    .pack_f16 = pack_f16,
+    .pack_i8 = pack_i8,
+    .pack_i4 = pack_i4,
+    .k_unit_i8 = 1,
+    .product = {product_f16, product_i8, product_i4},
+    .widen = widen,
+    .narrow = narrow,
+    AQ_ELEMENTWISE,
+};
