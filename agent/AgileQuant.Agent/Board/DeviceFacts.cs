@@ -24,6 +24,9 @@ public sealed record DeviceFacts
 
     public required string HostName { get; init; }
 
+    /// <summary>Name of the board or product, such as "Raspberry Pi 4 Model B Rev 1.4".</summary>
+    public string? Model { get; init; }
+
     /// <summary>Scaling governor of the first core.</summary>
     public string? Governor { get; init; }
 

@@ -48,8 +48,8 @@ public interface IRemoteShell : IAsyncDisposable
 
     /// <summary>
     /// Writes a local file's bytes from <paramref name="resumeOffset"/> on to the same place of the remote file, keeping what is
-    /// before (an implementation may resend some of it). Offset 0 truncates. The folder must exist. Progress counts bytes
-    /// sent, from the offset on. Fails when no byte moves for <see cref="TransferStall"/>.
+    /// before (an implementation may resend some of it). Offset 0 truncates. The folder must exist. Progress is the offset
+    /// reached. Fails when no byte moves for <see cref="TransferStall"/>.
     /// </summary>
     Task UploadAsync(
         string localPath, string remotePath, long resumeOffset = 0, IProgress<long>? progress = null,

@@ -24,6 +24,18 @@ internal static class PrivateFiles
             File.SetUnixFileMode(path, Owner);
     }
 
+    /// <summary>Copies a program, whole or not at all, and makes it executable.</summary>
+    public static async Task CopyProgramAsync(string source, string target, CancellationToken cancellationToken)
+    {
+        var temporary = target + ".part";
+        await using (var from = File.OpenRead(source))
+        await using (var to = File.Create(temporary))
+            await from.CopyToAsync(to, cancellationToken);
+        if (!OperatingSystem.IsWindows())
+            File.SetUnixFileMode(temporary, Owner);
+        File.Move(temporary, target, overwrite: true);
+    }
+
     private static void RefuseWindows()
     {
         if (OperatingSystem.IsWindows())
