@@ -23,6 +23,9 @@ public sealed class GgufMetadata : IEnumerable<KeyValuePair<string, object>>
             _values[key] = value;
     }
 
+    /// <returns>false when there was no such key.</returns>
+    public bool Remove(string key) => _values.Remove(key) && _order.Remove(key);
+
     public bool Contains(string key) => _values.ContainsKey(key);
 
     public bool TryGet<T>(string key, [NotNullWhen(true)] out T? value)

@@ -49,7 +49,7 @@ public sealed class GgufWriter : IDisposable
     }
 
     /// <summary>Values of a tensor stored as they lie in memory (little-endian hosts only, as all that .NET supports here).</summary>
-    public void Write<T>(ReadOnlySpan<T> values)
+    public void WriteValues<T>(ReadOnlySpan<T> values)
         where T : unmanaged => Write(MemoryMarshal.AsBytes(values));
 
     /// <summary>Flushes to disk and renames.</summary>

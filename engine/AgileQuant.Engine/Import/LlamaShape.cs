@@ -80,7 +80,7 @@ public sealed record LlamaShape
             FeedForward = Required("llama.feed_forward_length"),
             Heads = heads,
             KvHeads = keys.Integer("llama.attention.head_count_kv") ?? heads,
-            VocabularySize = checked((int)embedding.Rows),
+            VocabularySize = (int)Math.Min(embedding.Rows, int.MaxValue),
             Epsilon = (float)(keys.Real("llama.attention.layer_norm_rms_epsilon")
                 ?? throw Missing("llama.attention.layer_norm_rms_epsilon")),
             RopeBase = (float)(keys.Real("llama.rope.freq_base") ?? 10000),

@@ -82,14 +82,14 @@ public static class ModelImporter
         TensorCodec.ToFloats(sourceType, bytes, floats);
         if (output.Type == TensorType.F32)
         {
-            writer.Write<float>(floats);
+            writer.WriteValues<float>(floats);
             return;
         }
 
         var halves = new Half[floats.Length];
         if (!TensorCodec.ToHalves(floats, halves))
             throw new ModelFormatException($"tensor {output.Name} has values that fp16 cannot hold");
-        writer.Write<Half>(halves);
+        writer.WriteValues<Half>(halves);
     }
 
     private static TensorType CanonicalType(LlamaTensor tensor, TensorType source) => source switch

@@ -1,7 +1,7 @@
+using System.Security.Cryptography;
 using AgileQuant.Engine.Gguf;
 using AgileQuant.Engine.Import;
 using AgileQuant.Engine.Packing;
-using System.Security.Cryptography;
 
 namespace AgileQuant.Engine;
 
@@ -64,14 +64,18 @@ public static class Packer
             cancellation.ThrowIfCancellationRequested();
             var rows = (int)Math.Min(rowsAtOnce, source.Rows - first);
             input.Read(source, first * sourceRow, buffer.AsSpan(0, rows * sourceRow));
-            var start = first;
+            var (start, bad) = (first, long.MaxValue);
             Parallel.For(0, rows, () => new float[length], (row, _, values) =>
             {
                 TensorCodec.ToFloats(source.Type, buffer.AsSpan(row * sourceRow, sourceRow), values);
                 var ok = item.Codec.Encode(
                     values, target.AsSpan(row * targetRow, targetRow), scales.AsSpan((int)(start + row) * scaleRow, scaleRow));
-                return ok ? values : throw Unusable(input.Path, source.Name, start + row);
+                if (!ok)
+                    Interlocked.Exchange(ref bad, start + row);
+                return values;
             }, _ => { });
+            if (bad != long.MaxValue)
+                throw Unusable(input.Path, source.Name, bad);
             writer.Write(target.AsSpan(0, rows * targetRow));
             packed(rows * (long)sourceRow);
         }

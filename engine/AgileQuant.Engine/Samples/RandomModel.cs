@@ -60,7 +60,7 @@ public static class RandomModel
             {
                 var ones = new float[stored.Elements];
                 Array.Fill(ones, 1f);
-                writer.Write<float>(ones);
+                writer.WriteValues<float>(ones);
             }
             else
             {
@@ -87,7 +87,7 @@ public static class RandomModel
             var start = first;
             Parallel.For(0, (count + piece - 1) / piece, p =>
                 random.Fill(start + p * (long)piece, deviation, buffer.AsSpan(p * piece, Math.Min(piece, count - p * piece))));
-            writer.Write<Half>(buffer.AsSpan(0, count));
+            writer.WriteValues<Half>(buffer.AsSpan(0, count));
         }
     }
 

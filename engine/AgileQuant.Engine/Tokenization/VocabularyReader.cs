@@ -25,7 +25,8 @@ internal static class VocabularyReader
             using var json = JsonDocument.Parse(File.ReadAllBytes(path));
             return Read(path, json.RootElement, folder, modelVocabulary).Checked(path);
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException or KeyNotFoundException or FormatException)
+        catch (Exception e) when (e is JsonException or InvalidOperationException or KeyNotFoundException or FormatException
+            or IndexOutOfRangeException)
         {
             throw new ModelFormatException($"{path}: corrupt: {e.Message}", e);
         }
