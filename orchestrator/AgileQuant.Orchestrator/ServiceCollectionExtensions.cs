@@ -1,7 +1,14 @@
+using AgileQuant.Agent;
+using AgileQuant.Agent.OpenSsh;
+using AgileQuant.Orchestrator.Artifacts;
 using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Driving;
+using AgileQuant.Orchestrator.Ownership;
+using AgileQuant.Orchestrator.Packing;
 using AgileQuant.Orchestrator.Services;
 using AgileQuant.Orchestrator.Storage;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 
 namespace AgileQuant.Orchestrator;
 
@@ -9,14 +16,52 @@ namespace AgileQuant.Orchestrator;
 public static class ServiceCollectionExtensions
 {
     /// <summary>
-    /// Adds the application services and, when <see cref="OrchestratorOptions.RunNode"/>, the node that drives devices.
-    /// The host also has to register an <c>IRemoteShellFactory</c>.
+    /// Adds the application services and, when <see cref="OrchestratorOptions.RunNode"/>, the node that drives devices. The
+    /// transport and the ownership may be registered before; otherwise they are OpenSSH and Postgres leases.
     /// </summary>
     public static IServiceCollection AddAgileQuantOrchestrator(this IServiceCollection services, OrchestratorOptions options)
     {
         services.AddSingleton(options);
-        services.AddSingleton<Database>();
+        services.AddSingleton(NodeIdentity.Create(options.NodeName));
+        services.TryAddSingleton<IRemoteShellFactory>(_ => new OpenSshShellFactory());
+        services.TryAddSingleton<IDeviceOwnership, PostgresLeaseOwnership>();
+        services.AddSingleton<WakeSignal>();
+        AddStorage(services);
+        AddApplicationServices(services);
         services.AddHostedService<MigrationService>();
+        services.AddHostedService(p => p.GetRequiredService<ChangeFeed>());
+        if (options.RunNode)
+        {
+            services.AddSingleton<LocalEngine>();
+            services.AddSingleton<NodeJobs>();
+            services.AddSingleton<NodeWorkerFactory>();
+            services.AddSingleton<Comparison>();
+            services.AddSingleton<DriverServices>();
+            services.AddHostedService<NodeService>();
+        }
+
+        return services;
+    }
+
+    private static void AddStorage(IServiceCollection services)
+    {
+        services.AddSingleton<Database>();
+        services.AddSingleton<ArtifactStore>();
+        services.AddSingleton<NodeStore>();
+        services.AddSingleton<DeviceStore>();
+        services.AddSingleton<AssetStore>();
+        services.AddSingleton<MatrixStore>();
+        services.AddSingleton<JobStore>();
+        services.AddSingleton<AttemptStore>();
+        services.AddSingleton<NodeJobStore>();
+        services.AddSingleton<ScoreStore>();
+        services.AddSingleton<TelemetryStore>();
+        services.AddSingleton<HostUseStore>();
+        services.AddSingleton<ViewStore>();
+    }
+
+    private static void AddApplicationServices(IServiceCollection services)
+    {
         services.AddSingleton<IDeviceService, DeviceService>();
         services.AddSingleton<IMatrixService, MatrixService>();
         services.AddSingleton<IRunService, RunService>();
@@ -25,7 +70,5 @@ public static class ServiceCollectionExtensions
         services.AddSingleton<ISignInService, SignInService>();
         services.AddSingleton<ChangeFeed>();
         services.AddSingleton<IChangeFeed>(p => p.GetRequiredService<ChangeFeed>());
-        services.AddHostedService(p => p.GetRequiredService<ChangeFeed>());
-        return services;
     }
 }

@@ -62,6 +62,10 @@ public interface IDeviceService
     /// <summary>Asks the driver to probe and self-test again.</summary>
     Task CheckAsync(string nameOrId, CancellationToken ct = default);
 
+    /// <summary>Takes over a board that belongs to another cluster: what runs there is stopped, then it is checked.</summary>
+    Task AdoptAsync(string nameOrId, CancellationToken ct = default) =>
+        throw new UserErrorException("This service cannot take over boards.");
+
     /// <summary>Retires a device. Refused while a job of it runs, unless <paramref name="force"/> cancels it.</summary>
     Task RemoveAsync(string nameOrId, bool force, CancellationToken ct = default);
 

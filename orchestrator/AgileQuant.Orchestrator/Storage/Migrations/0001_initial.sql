@@ -42,6 +42,7 @@ create table device (
     epoch bigint not null default 0,
     boot_id text,
     idle_celsius double precision,
+    best_loop_ns bigint,
     facts jsonb,
     selftest jsonb,
     engine_sha256 text,
@@ -477,7 +478,8 @@ begin
     if j.state in ('waiting', 'running') then
         if left_over = 0 then
             update job set state = 'done', reason = null, progress = 1, finished_at = clock_timestamp() where id = j.id;
-        elsif p_state = 'stopped' and exists (select 1 from matrix m where m.id = j.matrix_id and m.cancel_requested_at is not null) then
+        elsif exists (select 1 from matrix m where m.id = j.matrix_id and m.cancel_requested_at is not null)
+           or exists (select 1 from device d where d.id = j.device_id and d.desired_state = 'retired') then
             update job set state = 'cancelled', reason = 'cancelled', finished_at = clock_timestamp() where id = j.id;
         elsif j.attempts >= j.max_attempts then
             update job set state = 'failed', finished_at = clock_timestamp(),

@@ -1,0 +1,1 @@
+namespace AgileQuant.Dashboard.Model; internal static class Placeholder;

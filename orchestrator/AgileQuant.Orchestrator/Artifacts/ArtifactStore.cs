@@ -1,0 +1,86 @@
+using System.Security.Cryptography;
+
+namespace AgileQuant.Orchestrator.Artifacts;
+
+/// <summary>Files named by their SHA-256 in one folder. A file is there whole or not at all; it never changes.</summary>
+public sealed class ArtifactStore
+{
+    private readonly string _folder;
+    private readonly string _scratch;
+
+    public ArtifactStore(OrchestratorOptions options)
+    {
+        _folder = Path.GetFullPath(options.StoreFolder);
+        _scratch = Path.GetFullPath(options.ScratchFolder);
+        Directory.CreateDirectory(_folder);
+        Directory.CreateDirectory(_scratch);
+    }
+
+    /// <summary>The folder itself, as <c>aqengine run --store</c> takes it.</summary>
+    public string Folder => _folder;
+
+    /// <summary>Where an artifact is or would be.</summary>
+    public string PathOf(string sha256) => Path.Combine(_folder, sha256);
+
+    /// <summary>Where an artifact is.</summary>
+    /// <exception cref="FileNotFoundException">It is not in the store.</exception>
+    public string RequiredPath(string sha256) => File.Exists(PathOf(sha256))
+        ? PathOf(sha256)
+        : throw new FileNotFoundException($"The artifact {sha256} is missing from the store {_folder}: import its source again.");
+
+    public bool Contains(string sha256) => File.Exists(PathOf(sha256));
+
+    /// <summary>A name for a new file on the store's file system. The caller deletes it when it did not become an artifact.</summary>
+    public string NewTemporaryFile() => Path.Combine(_folder, $".{Guid.NewGuid():N}.part");
+
+    /// <summary>An empty folder for files on their way.</summary>
+    public string NewScratchFolder(string name)
+    {
+        var path = Path.Combine(_scratch, name);
+        if (Directory.Exists(path))
+            Directory.Delete(path, true);
+        Directory.CreateDirectory(path);
+        return path;
+    }
+
+    /// <summary>Renames a finished file to its hash; one that is there already stays.</summary>
+    public void Adopt(string temporaryFile, string sha256)
+    {
+        if (Contains(sha256))
+            File.Delete(temporaryFile);
+        else
+            File.Move(temporaryFile, PathOf(sha256), overwrite: true);
+    }
+
+    /// <summary>Copies a user's file into the store.</summary>
+    public async Task<(string Sha256, long Bytes)> CopyAsync(string path, CancellationToken ct)
+    {
+        var temporary = NewTemporaryFile();
+        try
+        {
+            await using (var source = File.OpenRead(path))
+            await using (var target = File.Create(temporary))
+                await source.CopyToAsync(target, ct);
+            return await AdoptAsync(temporary, ct);
+        }
+        finally
+        {
+            File.Delete(temporary);
+        }
+    }
+
+    /// <summary>Hashes a finished file and renames it.</summary>
+    public async Task<(string Sha256, long Bytes)> AdoptAsync(string temporaryFile, CancellationToken ct)
+    {
+        string sha;
+        long bytes;
+        await using (var file = File.OpenRead(temporaryFile))
+        {
+            bytes = file.Length;
+            sha = Convert.ToHexStringLower(await SHA256.HashDataAsync(file, ct));
+        }
+
+        Adopt(temporaryFile, sha);
+        return (sha, bytes);
+    }
+}

@@ -1,0 +1,214 @@
+using System.Diagnostics;
+using AgileQuant.Agent;
+using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Domain;
+using AgileQuant.Orchestrator.Ownership;
+using AgileQuant.Orchestrator.Storage;
+using Microsoft.Extensions.Logging;
+
+namespace AgileQuant.Orchestrator.Driving;
+
+/// <summary>Follows a running attempt to its end, brings its results home, has them accepted, and only then cleans the board.</summary>
+public sealed partial class AttemptFollower(DriverServices services, DeviceLease lease, BoardSession session, ILogger logger)
+{
+    private static readonly TimeSpan FollowSlice = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan FlushInterval = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan StopWait = TimeSpan.FromSeconds(15);
+
+    /// <summary>A break of the connection is mended this often in a row before the device counts as offline (and its job goes on alone).</summary>
+    private const int MaxReconnects = 4;
+
+    private enum End
+    {
+        Ended,
+        Lost,
+        StopWanted,
+    }
+
+    /// <summary>
+    /// Follows from the stored offset. Throws transient <see cref="RemoteShellException"/>s when the board stays away: the
+    /// attempt's row stays live, and the next driver goes on here.
+    /// </summary>
+    public async Task FollowAsync(AttemptRow attempt, CancellationToken ct)
+    {
+        var job = await services.Jobs.FindAsync(attempt.JobId, ct) ?? throw new InvalidOperationException("the attempt's job is gone");
+        var blocks = await services.Jobs.BlocksAsync(job.Id, ct);
+        var windows = job.IsTiming ? 0 : await WindowsAsync(job, ct);
+        var progress = new JobProgress(attempt.StartedAt, blocks.Count(b => b.State == "planned"), windows);
+        var end = await FollowToEndAsync(attempt, job, progress, ct);
+        if (end == End.StopWanted)
+            await session.RetryAsync(async token => await (await session.EngineAsync(attempt.EngineSha256, token)).StopAsync(attempt.Id.ToString(), StopWait, token), ct);
+        await FinishAsync(attempt, job, ct);
+    }
+
+    /// <summary>A live attempt found by a new driver: re-attach, collect, or mark it lost.</summary>
+    public async Task ResumeAsync(AttemptRow attempt, CancellationToken ct)
+    {
+        LogResume(attempt.Id, attempt.JournalOffset);
+        var status = await session.RetryAsync(
+            async token => await (await session.EngineAsync(attempt.EngineSha256, token)).StatusAsync(attempt.Id.ToString(), token), ct);
+        await services.Attempts.RunningAsync(lease, attempt.Id, ct);
+        if (status.Running == attempt.Id.ToString())
+        {
+            if (attempt.BootId is { } boot && await services.Jobs.FindAsync(attempt.JobId, ct) is { } job)
+                await services.Hosts.TakeAsync(boot, attempt.Id, job.IsTiming, $"{job.Kind} of attempt {attempt.Number}", ct);
+            await services.Devices.SetStateAsync(lease, DeviceState.Busy, null, ct);
+            await FollowAsync(attempt, ct);
+            return;
+        }
+
+        var owner = await services.Jobs.FindAsync(attempt.JobId, ct) ?? throw new InvalidOperationException("the attempt's job is gone");
+        await FinishAsync(attempt, owner, ct);
+    }
+
+    private async Task<int> WindowsAsync(JobRow job, CancellationToken ct) =>
+        job.TokenFileId is { } id && await services.Assets.TokenFileAsync(id, ct) is { Ids: { } ids }
+            ? Packing.EnginePlan.Windows(job.SettingsValue, ids)
+            : 0;
+
+    private async Task<End> FollowToEndAsync(AttemptRow attempt, JobRow job, JobProgress progress, CancellationToken ct)
+    {
+        var position = new Position(attempt.JournalOffset);
+        var breaks = 0;
+        while (true)
+        {
+            try
+            {
+                var before = position.Offset;
+                var result = await FollowSliceAsync(attempt, job, progress, position, ct);
+                breaks = position.Offset > before ? 0 : breaks;
+                if (result is { } end)
+                    return end;
+            }
+            catch (RemoteShellException e) when (e.IsTransient && ++breaks <= MaxReconnects)
+            {
+                LogBroken(attempt.Id, breaks, e.Message);
+                await services.Devices.SetStateAsync(lease, DeviceState.Busy, "connection lost, the engine goes on; connecting again", ct);
+                await Task.Delay(Backoff.After(breaks, services.Options.RetryFirst, services.Options.RetryMax, Random.Shared.NextDouble()), ct);
+            }
+        }
+    }
+
+    private async Task<End?> FollowSliceAsync(AttemptRow attempt, JobRow job, JobProgress progress, Position position, CancellationToken ct)
+    {
+        var engine = await session.EngineAsync(attempt.EngineSha256, ct);
+        var flushed = Stopwatch.StartNew();
+        await foreach (var item in engine.FollowAsync(attempt.Id.ToString(), position.Offset, FollowSlice, ct))
+        {
+            if (item is FollowItem.Line line)
+                progress.Apply(line.Event);
+            position.Offset = item.NextOffset;
+            var finished = item as FollowItem.Finished;
+            if (finished is null && !progress.IsDue && flushed.Elapsed < FlushInterval)
+                continue;
+            flushed.Restart();
+            await FlushAsync(attempt, job, progress, position, ct);
+            if (finished?.Result == FollowResult.Ended)
+                return End.Ended;
+            if (finished?.Result == FollowResult.Lost)
+                return End.Lost;
+            if (await StopWantedAsync(job, ct))
+                return End.StopWanted;
+        }
+
+        return null;
+    }
+
+    /// <summary>Writes offset, progress and telemetry; renews the host.</summary>
+    private async Task FlushAsync(AttemptRow attempt, JobRow job, JobProgress progress, Position position, CancellationToken ct)
+    {
+        await services.Attempts.ProgressAsync(lease, attempt.Id, position.Offset, progress.Value, progress.TakePoints(), ct);
+        if (progress.Job is { } description && !position.Described)
+        {
+            position.Described = true;
+            await services.Attempts.DescribeAsync(lease, attempt.Id, description.Engine, description.Build, description.Isa, description.BootId, ct);
+        }
+
+        if (attempt.BootId is { } boot)
+            await services.Hosts.TakeAsync(boot, attempt.Id, job.IsTiming, job.Kind, ct);
+    }
+
+    private async Task<bool> StopWantedAsync(JobRow job, CancellationToken ct) =>
+        await services.Jobs.FindAsync(job.Id, ct) is { CancelRequested: true }
+        || (await services.Devices.ReadOwnedAsync(lease, ct)).DesiredState == "retired";
+
+    /// <summary>Collects, stages, accepts, cleans: in this order, each repeatable.</summary>
+    private async Task FinishAsync(AttemptRow attempt, JobRow job, CancellationToken ct)
+    {
+        var folder = services.Artifacts.NewScratchFolder($"collect-{attempt.Id}");
+        try
+        {
+            var collector = new OutcomeCollector(session, attempt);
+            var outcome = await session.RetryAsync(token => collector.CollectAsync(folder, token), ct);
+            var staged = OutcomeStaging.Make(await InputAsync(attempt, job, outcome, ct));
+            await services.Attempts.StageAsync(lease, attempt.Id, staged, ct);
+            var (state, reason) = Ending(outcome, attempt);
+            var wait = Backoff.After(job.Attempts, services.Options.RetryFirst, services.Options.RetryMax, Random.Shared.NextDouble());
+            await services.Attempts.AcceptAsync(lease, attempt.Id, state, reason, wait, ct);
+            LogEnded(attempt.Id, state, reason ?? "complete");
+        }
+        finally
+        {
+            Directory.Delete(folder, true);
+        }
+
+        await CleanAsync(attempt, ct);
+    }
+
+    private static (string State, string? Reason) Ending(AttemptOutcome outcome, AttemptRow attempt) => outcome.Status switch
+    {
+        "done" => ("done", outcome.Blocks.FirstOrDefault(b => b.State == "failed")?.Reason),
+        "stopped" => ("stopped", "stopped on request"),
+        "failed" => ("failed", outcome.Error ?? outcome.Blocks.FirstOrDefault(b => b.State == "failed")?.Reason ?? "the engine failed without a reason"),
+        _ => ("lost", $"the engine of attempt {attempt.Number} ended without a result: it was killed, or the board rebooted"),
+    };
+
+    private async Task<OutcomeInput> InputAsync(AttemptRow attempt, JobRow job, AttemptOutcome outcome, CancellationToken ct)
+    {
+        var device = await services.Devices.ReadOwnedAsync(lease, ct);
+        var blocks = await services.Jobs.BlocksAsync(job.Id, ct);
+        var earlier = new Dictionary<Guid, Dictionary<int, float[]>>();
+        foreach (var run in job.IsTiming ? [] : blocks.Where(b => b.State == "done").Select(b => b.RunId))
+            earlier[run] = await services.Scores.RunWindowsAsync(run, ct);
+        var ids = job.TokenFileId is { } tokens ? (await services.Assets.TokenFileAsync(tokens, ct))?.Ids ?? 0 : 0;
+        var settings = job.SettingsValue;
+        var clocks = device.FactsView?.Cores.Select(c => c.MaxMhz).OfType<double>().ToList() ?? [];
+        return new OutcomeInput(
+            job, blocks, await services.Jobs.SamplesAsync(job.Id, ct), outcome,
+            settings.Threads > 0 ? settings.Threads : device.FactsView?.Cores.Count ?? 1,
+            await services.Telemetry.OfAttemptsAsync([attempt.Id], 5000, ct), Json.Read<GateRecord>(attempt.Gate),
+            clocks.Count == 0 ? null : clocks.Average(), earlier, ids);
+    }
+
+    /// <summary>What was accepted needs its folder no more. A failure here is only untidy.</summary>
+    private async Task CleanAsync(AttemptRow attempt, CancellationToken ct)
+    {
+        try
+        {
+            await (await session.EngineAsync(attempt.EngineSha256, ct)).CleanAsync(attempt.Id.ToString(), ct);
+        }
+        catch (Exception e) when (e is RemoteShellException or InvalidOperationException)
+        {
+            LogNotCleaned(attempt.Id, e.Message);
+        }
+    }
+
+    [LoggerMessage(LogLevel.Information, "Attempt {Attempt}: going on from journal offset {Offset}")]
+    private partial void LogResume(Guid attempt, long offset);
+
+    [LoggerMessage(LogLevel.Warning, "Attempt {Attempt}: connection lost ({Count}. time): {Reason}")]
+    private partial void LogBroken(Guid attempt, int count, string reason);
+
+    [LoggerMessage(LogLevel.Information, "Attempt {Attempt} ended: {State}, {Reason}")]
+    private partial void LogEnded(Guid attempt, string state, string reason);
+
+    [LoggerMessage(LogLevel.Warning, "Attempt {Attempt}: its folder stays on the board: {Reason}")]
+    private partial void LogNotCleaned(Guid attempt, string reason);
+
+    private sealed class Position(long offset)
+    {
+        public long Offset { get; set; } = offset;
+
+        public bool Described { get; set; }
+    }
+}

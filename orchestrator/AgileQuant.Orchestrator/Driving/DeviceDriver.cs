@@ -1,0 +1,126 @@
+using System.Diagnostics;
+using AgileQuant.Agent;
+using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Domain;
+using AgileQuant.Orchestrator.Ownership;
+using AgileQuant.Orchestrator.Storage;
+using Microsoft.Extensions.Logging;
+
+namespace AgileQuant.Orchestrator.Driving;
+
+/// <summary>
+/// Drives one device under one lease: reconciles it to what its row wishes, then does its jobs one at a time. Keeps nothing
+/// that matters in memory: a driver on another node goes on from the rows and from the board.
+/// </summary>
+public sealed partial class DeviceDriver(DriverServices services, DeviceLease lease, ILogger logger)
+{
+    /// <summary>Ends when there is nothing to do for a while, when the board cannot be driven now, or on cancellation.</summary>
+    /// <exception cref="LeaseLostException">Another driver has the device.</exception>
+    public async Task RunAsync(CancellationToken ct)
+    {
+        var device = await services.Devices.ReadOwnedAsync(lease, ct);
+        await using var session = new BoardSession(services.Shells, services.Artifacts, device, services.Options);
+        try
+        {
+            await DriveAsync(session, ct);
+        }
+        catch (BoardUnfitException e)
+        {
+            await services.Devices.FailedAsync(lease, DeviceState.Bad, e.Message, services.Options.RetryMax, ct);
+        }
+        catch (HostKeyChangedException e)
+        {
+            LogUnfit(device.Name, e.Message);
+            await services.Devices.QuarantineAsync(device.Id, e.Message, ct);
+            await services.Devices.CheckedAsync(lease, device.CheckRequested, null, DeviceState.Bad, e.Message, ct);
+        }
+        catch (Exception e) when (e is RemoteShellException or Agent.Protocol.ProtocolException)
+        {
+            LogUnfit(device.Name, e.Message);
+            var failures = (await services.Devices.ReadOwnedAsync(lease, ct)).Failures + 1;
+            var wait = Backoff.After(failures, services.Options.RetryFirst, services.Options.RetryMax, Random.Shared.NextDouble());
+            await services.Devices.FailedAsync(lease, DeviceState.Offline, e.Message, wait, ct);
+        }
+    }
+
+    private async Task DriveAsync(BoardSession session, CancellationToken ct)
+    {
+        var idle = Stopwatch.StartNew();
+        while (!ct.IsCancellationRequested)
+        {
+            var device = await services.Devices.ReadOwnedAsync(lease, ct);
+            if (await StepAsync(session, device, ct) is not { } goOn)
+                return;
+            if (goOn)
+                idle.Restart();
+            else if (idle.Elapsed > services.Options.IdleLinger)
+                return;
+            else
+                await services.Wake.WaitAsync(services.Options.PollInterval, ct);
+        }
+    }
+
+    /// <summary>Does the most urgent thing. True: did something; false: nothing to do; null: this driver is done.</summary>
+    private async Task<bool?> StepAsync(BoardSession session, DeviceRow device, CancellationToken ct)
+    {
+        var follower = new AttemptFollower(services, lease, session, logger);
+        if (await services.Attempts.LiveAsync(device.Id, ct) is { } attempt)
+        {
+            await follower.ResumeAsync(attempt, ct);
+            return true;
+        }
+
+        if (device.DesiredState == "retired")
+        {
+            await services.Devices.SetStateAsync(lease, DeviceState.Retired, "removed", ct);
+            return null;
+        }
+
+        if (device.Quarantine is { } quarantine)
+        {
+            await services.Devices.CheckedAsync(lease, device.CheckDone, null, DeviceState.Bad, quarantine, ct);
+            return null;
+        }
+
+        if (await NeedsCheckAsync(device, ct))
+        {
+            await new DeviceChecker(services, lease, session).CheckAsync(device, ct);
+            return true;
+        }
+
+        if (device.State == "bad")
+            return null;
+        if (await services.Jobs.NextAsync(device.Id, ct) is { } job)
+        {
+            await new JobRunner(services, lease, session, follower, logger).RunAsync(device, job, ct);
+            return true;
+        }
+
+        await RestAsync(session, device, ct);
+        return false;
+    }
+
+    private async Task<bool> NeedsCheckAsync(DeviceRow device, CancellationToken ct)
+    {
+        if (device.CheckRequested > device.CheckDone || device.AdoptRequested || device.State is "registering" or "offline")
+            return true;
+        var engine = device.FactsView is { } facts ? await services.Assets.CurrentEngineAsync(facts.Target, ct) : null;
+        return device.State != "bad" && engine is not null && engine.Sha256 != device.EngineSha256;
+    }
+
+    /// <summary>Nothing to do: shows ready, and makes sure now and then that the board still answers.</summary>
+    private async Task RestAsync(BoardSession session, DeviceRow device, CancellationToken ct)
+    {
+        if (device.State is "busy" or "cooling" || (device.State == "ready" && device.StateReason is not null))
+            await services.Devices.SetStateAsync(lease, DeviceState.Ready, null, ct);
+        if (device.LastSeenAt is null || DateTimeOffset.UtcNow - device.LastSeenAt > services.Options.VisitInterval)
+        {
+            if (device.EngineSha256 is { } engine)
+                await session.RetryAsync(async token => await (await session.EngineAsync(engine, token)).StatusAsync(null, token), ct);
+            await services.Devices.SeenAsync(lease, ct);
+        }
+    }
+
+    [LoggerMessage(LogLevel.Warning, "{Device} cannot be driven now: {Reason}")]
+    private partial void LogUnfit(string device, string reason);
+}

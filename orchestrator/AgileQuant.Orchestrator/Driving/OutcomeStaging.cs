@@ -1,0 +1,115 @@
+using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Measurement;
+using AgileQuant.Orchestrator.Storage;
+
+namespace AgileQuant.Orchestrator.Driving;
+
+/// <summary>A job's blocks and samples as they stand with a new attempt's outcome laid over what was accepted before.</summary>
+/// <param name="Telemetry">Of this attempt.</param>
+/// <param name="Gate">What the gate saw before this attempt; null: perplexity.</param>
+/// <param name="MaxMhz">The board's maximum clock, where it is known.</param>
+public sealed record OutcomeInput(
+    JobRow Job, IReadOnlyList<BlockRow> Blocks, IReadOnlyList<SampleRow> Samples, AttemptOutcome Outcome, int Threads,
+    IReadOnlyList<TelemetryPoint> Telemetry, GateRecord? Gate, double? MaxMhz, IReadOnlyDictionary<Guid, Dictionary<int, float[]>> EarlierNlls, long TokenIds);
+
+/// <summary>What the gate saw when a timing attempt started.</summary>
+public sealed record GateRecord(GateReading Reading, GateReference Reference, string? Note);
+
+/// <summary>Works out what an attempt's outcome comes to: blocks, windows and the results that are complete now. Pure but for reading NLL files.</summary>
+public static class OutcomeStaging
+{
+    public static StagedOutcome Make(OutcomeInput input) => input.Job.IsTiming ? Timing(input) : Perplexity(input);
+
+    private static StagedOutcome Timing(OutcomeInput input)
+    {
+        var states = input.Blocks.ToDictionary(b => b.Index, b => (b.State, b.Reason));
+        foreach (var b in input.Outcome.Blocks.Where(b => states.TryGetValue(b.Index, out var s) && s.State != "done"))
+            states[b.Index] = (b.State, b.Reason);
+        var blocks = TimedBlocks(input);
+        var baseline = input.Blocks.Where(b => b.Precision == "fp16").ToList();
+        var impossible = baseline.Select(b => states[b.Index]).FirstOrDefault(s => s.State == "impossible");
+        var hasBaseline = baseline.Count > 0 && baseline.All(b => states[b.Index].State == "done");
+        var results = new List<StagedResult>();
+        if (hasBaseline || impossible.State is not null)
+        {
+            foreach (var run in input.Blocks.GroupBy(b => (b.RunId, b.Precision)).Where(g => g.All(b => states[b.Index].State == "done")))
+            {
+                var speed = SpeedFigures.Of(
+                    run.Key.Precision, blocks, hasBaseline ? null : impossible.Reason ?? "no baseline", input.Outcome.Isa ?? "unknown", input.Threads);
+                results.Add(new StagedResult(run.Key.RunId, "speed", Json.Write(speed), Json.Write(Grade(run.Key.Precision, blocks, input))));
+            }
+        }
+
+        return new StagedOutcome(input.Outcome.Blocks, [], results);
+    }
+
+    private static List<TimedBlock> TimedBlocks(OutcomeInput input)
+    {
+        var samples = input.Samples.Where(s => !s.Warmup).ToLookup(s => s.Block, s => s.Ns);
+        var fresh = input.Outcome.Blocks.Where(b => b.State == "done").ToDictionary(b => b.Index);
+        var settings = input.Job.SettingsValue;
+        return [.. input.Blocks
+            .Where(b => b.State == "done" || fresh.ContainsKey(b.Index))
+            .Select(b => new TimedBlock(
+                b.Index, b.Round, b.Precision, b.Kind,
+                (b.State == "done" ? b.Tokens : fresh[b.Index].Tokens) ?? (b.Kind == "prefill" ? settings.Prompt : settings.Generate) ?? 0,
+                b.State == "done" ? [.. samples[b.Index]] : fresh[b.Index].Ns,
+                b.State == "done" ? b.PeakRss : fresh[b.Index].PeakRss))];
+    }
+
+    private static GradeView Grade(string precision, List<TimedBlock> blocks, OutcomeInput input)
+    {
+        var rates = blocks.Where(b => b.Precision == precision).GroupBy(b => b.Kind)
+            .Select(g => g.OrderBy(b => b.Index).SelectMany(b => b.Rates).ToList()).Where(r => r.Count > 0).ToList();
+        var clocks = input.Telemetry.Where(t => t.MeanMhz is not null && t.Busy is null or > 0.1).Select(t => t.MeanMhz).OfType<double>().ToList();
+        var gate = input.Gate;
+        return TrustGrade.Of(new GradeInput(
+            rates.Select(r => SpeedFigures.MadPercent(r)).DefaultIfEmpty(0).Max(),
+            rates.Select(TrustGrade.DriftPercent).OrderByDescending(Math.Abs).FirstOrDefault(),
+            rates.Select(r => r.Count).DefaultIfEmpty(0).Min(),
+            TrustGrade.ClockResidency(clocks, input.MaxMhz),
+            input.Telemetry.Any(t => t.Celsius is not null) || gate?.Reading.Celsius is not null,
+            gate?.Reading.Celsius - gate?.Reference.IdleCelsius, gate?.Reading.Busy, false, gate?.Note));
+    }
+
+    private static StagedOutcome Perplexity(OutcomeInput input)
+    {
+        var blocks = input.Blocks.ToDictionary(b => b.Index);
+        var windows = new Dictionary<string, (Guid Run, IReadOnlyList<float[]> Nlls)>();
+        foreach (var b in input.Blocks.Where(b => b.State == "done" && input.EarlierNlls.ContainsKey(b.RunId)))
+            windows[b.Precision] = (b.RunId, [.. input.EarlierNlls[b.RunId].OrderBy(w => w.Key).Select(w => w.Value)]);
+        var staged = new List<StagedBlock>();
+        foreach (var b in input.Outcome.Blocks)
+        {
+            if (b.State != "done")
+            {
+                staged.Add(b);
+            }
+            else if (input.Outcome.NllFiles.TryGetValue(b.Index, out var file) && blocks.TryGetValue(b.Index, out var row))
+            {
+                staged.Add(b);
+                windows.TryAdd(row.Precision, (row.RunId, FloatBytes.ReadWindows(file.Path, file.Windows, file.Targets)));
+            }
+        }
+
+        var fresh = staged.Where(b => b.State == "done").Select(b => blocks[b.Index].Precision).ToHashSet();
+        var baseline = windows.TryGetValue("fp16", out var fp16) ? fp16.Nlls : null;
+        // A retry that brings the baseline also completes nothing else: earlier results keep the figures they were accepted with.
+        var results = windows.Where(w => fresh.Contains(w.Key)).Select(w => new StagedResult(
+            w.Value.Run, "perplexity", Json.Write(View(w.Key, w.Value.Nlls, baseline, input)), null)).ToList();
+        var rows = windows.Where(w => fresh.Contains(w.Key))
+            .SelectMany(w => w.Value.Nlls.Select((nll, i) => new StagedWindow(w.Value.Run, i, nll))).ToList();
+        return new StagedOutcome(staged, rows, results);
+    }
+
+    private static PerplexityView View(string precision, IReadOnlyList<float[]> nlls, IReadOnlyList<float[]>? baseline, OutcomeInput input)
+    {
+        var settings = input.Job.SettingsValue;
+        var convention = Engine.PerplexityConvention.Parse(settings.Convention!);
+        var ppl = PerplexityFigures.Perplexity(nlls);
+        var delta = precision == "fp16" || baseline is null || baseline.Count != nlls.Count ? null : PerplexityFigures.DeltaPercent(nlls, baseline);
+        var all = nlls.Count == convention.WindowCount(input.TokenIds);
+        return new PerplexityView(
+            PerplexityFigures.Name(settings.Convention!, nlls.Count, all), ppl.Value, ppl.StandardError, delta?.Value, delta?.StandardError, null, null);
+    }
+}

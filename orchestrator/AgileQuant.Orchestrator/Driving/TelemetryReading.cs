@@ -1,0 +1,18 @@
+using AgileQuant.Agent.Protocol;
+using AgileQuant.Orchestrator.Contracts;
+
+namespace AgileQuant.Orchestrator.Driving;
+
+/// <summary>From the engine's telemetry to ours. What the kernel does not show stays null.</summary>
+public static class TelemetryReading
+{
+    /// <summary>Temperatures outside of this range are sensors that are not connected.</summary>
+    private const double Coldest = -40, Hottest0 = 150;
+
+    public static TelemetryPoint ToPoint(TelemetryEvent e, DateTimeOffset attemptStarted) => new(
+        attemptStarted.AddMilliseconds(e.Ms), Hottest(e), MeanMhz(e), e.Busy, e.MemAvailable, e.PowerW);
+
+    public static double? Hottest(TelemetryEvent e) => e.TempC?.Values.Where(c => c is > Coldest and < Hottest0 and not 0).Max();
+
+    public static double? MeanMhz(TelemetryEvent e) => e.CpuMhz?.Where(m => m > 0).Average();
+}

@@ -1,0 +1,55 @@
+namespace AgileQuant.Orchestrator.Measurement;
+
+/// <summary>Whether a board's perplexity windows agree with the node's score of the same pack, token by token.</summary>
+public static class Agreement
+{
+    /// <summary>
+    /// Largest difference of a token's NLL, in nats, between two machines that run the same pack correctly. Integer
+    /// products are exact, so what differs is fp32 order of addition, exp, and activations that fall on the other side of a
+    /// rounding step. With 16-bit or 8-bit activations the steps are fine: 0.02 nat.
+    /// </summary>
+    public const double Tolerance = 0.02;
+
+    /// <summary>
+    /// 4-bit activations: one value in 15 steps that rounds the other way moves a token by a tenth of a nat and more, and
+    /// later layers amplify it. Single tokens may differ this much.
+    /// </summary>
+    public const double Tolerance4Bit = 1.5;
+
+    /// <summary>4-bit activations: but over a window such differences cancel; its mean must agree within this many nats.</summary>
+    public const double WindowTolerance4Bit = 0.02;
+
+    /// <summary>Largest difference of a token over all windows both have, in nats.</summary>
+    public static double LargestDifference(IReadOnlyList<float[]> board, IReadOnlyList<float[]> node)
+    {
+        double largest = 0;
+        foreach (var (a, b) in board.Zip(node))
+        {
+            if (a.Length != b.Length)
+                return double.PositiveInfinity;
+            for (var i = 0; i < a.Length; i++)
+            {
+                var difference = Math.Abs((double)a[i] - b[i]);
+                largest = difference <= largest ? largest : double.IsNaN(difference) ? double.PositiveInfinity : difference;
+            }
+        }
+
+        return largest;
+    }
+
+    /// <summary>Null when they agree; else why the board is wrong, in words.</summary>
+    public static string? Problem(string precision, IReadOnlyList<float[]> board, IReadOnlyList<float[]> node)
+    {
+        var largest = LargestDifference(board, node);
+        var coarse = precision.Contains("a4", StringComparison.Ordinal);
+        var tolerance = coarse ? Tolerance4Bit : Tolerance;
+        if (!(largest <= tolerance))
+            return $"perplexity disagrees with the node: a {precision} token differs by {largest:0.####} nat, at most {tolerance} is right";
+        if (!coarse)
+            return null;
+        var window = board.Zip(node, (a, b) => Math.Abs(PerplexityFigures.Mean(a) - PerplexityFigures.Mean(b))).DefaultIfEmpty(0).Max();
+        return window <= WindowTolerance4Bit
+            ? null
+            : $"perplexity disagrees with the node: a {precision} window's mean differs by {window:0.####} nat, at most {WindowTolerance4Bit} is right";
+    }
+}

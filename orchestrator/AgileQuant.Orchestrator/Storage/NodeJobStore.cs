@@ -1,0 +1,173 @@
+using AgileQuant.Orchestrator.Ownership;
+using Npgsql;
+
+namespace AgileQuant.Orchestrator.Storage;
+
+/// <summary>A claimed job of a node, with the epoch of its claim.</summary>
+public sealed class NodeJobRow
+{
+    public Guid Id { get; init; }
+    public string Kind { get; init; } = "";
+    public Guid SubjectId { get; init; }
+    public long Epoch { get; init; }
+    public int Attempts { get; init; }
+    public int MaxAttempts { get; init; }
+}
+
+/// <summary>What a score job needs.</summary>
+public sealed class ScoreInput
+{
+    public Guid Id { get; init; }
+    public string Convention { get; init; } = "";
+    public string PackSha256 { get; init; } = "";
+    public string Precision { get; init; } = "";
+    public string TokensSha256 { get; init; } = "";
+    public string Model { get; init; } = "";
+}
+
+/// <summary>Rows of jobs that nodes do themselves. A claim is a lease of its own; results are written only under its epoch.</summary>
+public sealed class NodeJobStore(Database database, NodeIdentity node, OrchestratorOptions options)
+{
+    /// <summary>Waiting or orphaned, wanted by a matrix that is not cancelled, and all it needs is there.</summary>
+    private const string Claimable = """
+        (n.state = 'waiting' and n.not_before <= clock_timestamp() or n.state = 'running' and n.lease_until < clock_timestamp())
+        and n.attempts < n.max_attempts
+        and (n.kind <> 'score' or exists (
+            select 1 from score s join pack p on p.id = s.pack_id join token_file t on t.id = s.token_file_id
+            where s.id = n.subject_id and p.sha256 is not null and t.sha256 is not null))
+        and exists (
+            select 1 from matrix_node_job l join matrix m on m.id = l.matrix_id
+            where l.node_job_id = n.id and m.cancel_requested_at is null)
+        """;
+
+    public Task<bool> AnyAsync(CancellationToken ct) =>
+        database.FirstAsync<bool>($"select exists (select 1 from node_job n where {Claimable})", null, ct);
+
+    /// <summary>Takes one job; several nodes never take the same.</summary>
+    public Task<NodeJobRow?> ClaimAsync(CancellationToken ct) =>
+        database.FirstAsync<NodeJobRow>(
+            $"""
+            update node_job set state = 'running', lease_node = @node, lease_until = clock_timestamp() + @lease, epoch = epoch + 1,
+                attempts = attempts + 1, progress = 0, reason = null, started_at = coalesce(started_at, clock_timestamp())
+            where id = (
+                select n.id from node_job n where {Claimable}
+                order by case n.kind when 'tokens' then 0 when 'pack' then 1 else 2 end, n.created_at
+                limit 1 for update skip locked)
+            returning id, kind, subject_id, epoch, attempts, max_attempts
+            """,
+            new { node = node.Id, lease = options.Lease * 2 }, ct);
+
+    /// <summary>False: the claim is lost, stop.</summary>
+    public async Task<bool> RenewAsync(NodeJobRow job, double progress, CancellationToken ct) =>
+        await database.ExecuteAsync(
+            """
+            update node_job set lease_until = clock_timestamp() + @lease,
+                progress = case when abs(progress - @progress) >= 0.01 then @progress else progress end
+            where id = @Id and epoch = @Epoch and state = 'running'
+            """,
+            new { job.Id, job.Epoch, progress, lease = options.Lease * 2 }, ct) == 1;
+
+    public async Task<bool> FinishPackAsync(NodeJobRow job, string sha, long bytes, CancellationToken ct) =>
+        await database.ExecuteAsync(
+            $"""
+            with {FinishedCte}, kept as (
+                insert into artifact (sha256, kind, bytes) select @sha, 'pack', @bytes from finished on conflict (sha256) do nothing)
+            update pack set sha256 = @sha, bytes = @bytes from finished where pack.id = finished.subject_id
+            """,
+            new { job.Id, job.Epoch, sha, bytes }, ct) == 1;
+
+    public async Task<bool> FinishTokensAsync(NodeJobRow job, string sha, long bytes, long ids, CancellationToken ct) =>
+        await database.ExecuteAsync(
+            $"""
+            with {FinishedCte}, kept as (
+                insert into artifact (sha256, kind, bytes) select @sha, 'tokens', @bytes from finished on conflict (sha256) do nothing)
+            update token_file set sha256 = @sha, ids = @ids from finished where token_file.id = finished.subject_id
+            """,
+            new { job.Id, job.Epoch, sha, bytes, ids }, ct) == 1;
+
+    /// <summary>Stores a score's windows and figures in one transaction, which does nothing when the claim is lost.</summary>
+    public async Task<bool> FinishScoreAsync(
+        NodeJobRow job, IReadOnlyList<float[]> windows, string figures, string engine, string? isa, CancellationToken ct)
+    {
+        await using var connection = await database.OpenAsync(ct);
+        await using var transaction = await connection.BeginTransactionAsync(ct);
+        var finished = await Dapper.SqlMapper.ExecuteAsync(
+            connection,
+            $"""
+            with {FinishedCte}, old as (delete from score_window using finished where score_id = finished.subject_id)
+            update score set windows = @windows, figures = @figures::jsonb, engine_sha256 = @engine, isa = @isa
+            from finished where score.id = finished.subject_id
+            """,
+            new { job.Id, job.Epoch, windows = windows.Count, figures, engine, isa }, transaction);
+        if (finished == 0)
+            return false;
+        await CopyWindowsAsync(connection, job.SubjectId, windows, ct);
+        await transaction.CommitAsync(ct);
+        return true;
+    }
+
+    /// <summary>Another try later, or failed for good with the reason.</summary>
+    public Task FailAsync(NodeJobRow job, string reason, bool final, TimeSpan wait, CancellationToken ct) =>
+        database.ExecuteAsync(
+            """
+            update node_job set
+                state = case when @final or attempts >= max_attempts then 'failed' else 'waiting' end,
+                finished_at = case when @final or attempts >= max_attempts then clock_timestamp() end,
+                reason = @reason, not_before = clock_timestamp() + @wait, lease_node = null, lease_until = null
+            where id = @Id and epoch = @Epoch and state = 'running'
+            """,
+            new { job.Id, job.Epoch, reason = reason.Length > 1000 ? reason[..1000] : reason, final, wait }, ct);
+
+    /// <summary>Gives a claim back on shutdown; the try does not count.</summary>
+    public Task GiveBackAsync(NodeJobRow job, CancellationToken ct) =>
+        database.ExecuteAsync(
+            """
+            update node_job set state = 'waiting', attempts = attempts - 1, lease_node = null, lease_until = null
+            where id = @Id and epoch = @Epoch and state = 'running'
+            """,
+            new { job.Id, job.Epoch }, ct);
+
+    /// <summary>Fails what can never be done: orphans without tries left, and scores whose pack or tokens failed.</summary>
+    public Task SweepAsync(CancellationToken ct) =>
+        database.ExecuteAsync(
+            """
+            update node_job set state = 'failed', reason = coalesce(reason, 'the node that did it stopped, ' || attempts || ' times'),
+                finished_at = clock_timestamp()
+            where state = 'running' and lease_until < clock_timestamp() and attempts >= max_attempts;
+            update node_job n set state = 'failed', reason = 'needs a pack and a token file, and making them failed', finished_at = clock_timestamp()
+            from score s, node_job f
+            where n.kind = 'score' and n.state = 'waiting' and s.id = n.subject_id and f.state = 'failed'
+              and (f.kind = 'pack' and f.subject_id = s.pack_id or f.kind = 'tokens' and f.subject_id = s.token_file_id);
+            """,
+            null, ct);
+
+    public Task<ScoreInput?> ScoreInputAsync(Guid scoreId, CancellationToken ct) =>
+        database.FirstAsync<ScoreInput>(
+            """
+            select s.id, s.convention, p.sha256 as pack_sha256, p.precision, t.sha256 as tokens_sha256, m.name as model
+            from score s join pack p on p.id = s.pack_id join token_file t on t.id = s.token_file_id join model m on m.id = p.model_id
+            where s.id = @scoreId
+            """,
+            new { scoreId }, ct);
+
+    private const string FinishedCte = """
+        finished as (
+            update node_job set state = 'done', progress = 1, reason = null, finished_at = clock_timestamp(), lease_node = null, lease_until = null
+            where id = @Id and epoch = @Epoch and state = 'running' returning subject_id)
+        """;
+
+    private static async Task CopyWindowsAsync(NpgsqlConnection connection, Guid score, IReadOnlyList<float[]> windows, CancellationToken ct)
+    {
+        await using var copy = await connection.BeginBinaryImportAsync(
+            "copy score_window (score_id, window_index, nll) from stdin (format binary)", ct);
+        foreach (var (index, nll) in windows.Index())
+        {
+            await copy.StartRowAsync(ct);
+            await copy.WriteAsync(score, ct);
+            await copy.WriteAsync(index, ct);
+            await copy.WriteAsync(FloatBytes.Write(nll), ct);
+        }
+
+        await copy.CompleteAsync(ct);
+    }
+}
