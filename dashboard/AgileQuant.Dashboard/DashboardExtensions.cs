@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Authentication.Cookies;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Radzen;
 
 namespace AgileQuant.Dashboard;
@@ -22,6 +23,7 @@ public static class DashboardExtensions
         services.AddRadzenComponents();
         services.AddCascadingAuthenticationState();
         services.AddAntiforgery();
+        services.TryAddSingleton(TimeProvider.System);
         services.AddAuthorization();
         services.AddAuthentication().AddCookie(DashboardAuth.Scheme, ConfigureCookie);
         return services;

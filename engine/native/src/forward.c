@@ -13,6 +13,7 @@ struct aq_session {
     struct aq_pool *pool;
     const atomic_bool *stop;
     size_t context, chunk, logit_rows, position, rows;
+    size_t ld, ld_kv, ld_ffn, ld_scores; // strides of rows of dim, kv_dim, ffn and context elements
 
     // [chunk][...] each
     float *x;         // [dim] residual stream
@@ -38,6 +39,12 @@ struct aq_session {
     size_t memory_size;
 };
 
+// Strides that are multiples of a kilobyte would put the rows of a tile into the same few cache sets.
+static size_t row_stride(size_t n) {
+    n = aq_round_up(n, 16);
+    return n % 256 == 0 ? n + 16 : n;
+}
+
 // Gives out 64-byte aligned pieces; with base NULL it only counts.
 struct carver {
     uint8_t *base;
@@ -60,18 +67,22 @@ static void lay_out(struct aq_session *s, struct carver *c) {
     const struct aq_model *m = s->model;
     size_t nr = s->kernels->panel[AQ_F16], widest = aq_max(m->dim, m->ffn), half = m->rope_dim / 2;
     size_t capacity = aq_round_up(s->context, nr), heads = m->layers * m->kv_heads;
-    s->x = carve(c, s->chunk, m->dim, 4);
-    s->normed = carve(c, s->chunk, m->dim, 4);
-    s->q = carve(c, s->chunk, m->dim, 4);
-    s->k = carve(c, s->chunk, m->kv_dim, 4);
-    s->v = carve(c, s->chunk, m->kv_dim, 4);
-    s->mixed = carve(c, s->chunk, m->dim, 4);
-    s->gate = carve(c, s->chunk, m->ffn, 4);
-    s->up = carve(c, s->chunk, m->ffn, 4);
+    s->ld = row_stride(m->dim);
+    s->ld_kv = row_stride(m->kv_dim);
+    s->ld_ffn = row_stride(m->ffn);
+    s->ld_scores = row_stride(s->context);
+    s->x = carve(c, s->chunk, s->ld, 4);
+    s->normed = carve(c, s->chunk, s->ld, 4);
+    s->q = carve(c, s->chunk, s->ld, 4);
+    s->k = carve(c, s->chunk, s->ld_kv, 4);
+    s->v = carve(c, s->chunk, s->ld_kv, 4);
+    s->mixed = carve(c, s->chunk, s->ld, 4);
+    s->gate = carve(c, s->chunk, s->ld_ffn, 4);
+    s->up = carve(c, s->chunk, s->ld_ffn, 4);
     s->logits = carve(c, s->logit_rows, m->vocab, 4);
     s->cosine = carve(c, s->context, half, 4);
     s->sine = carve(c, s->context, half, 4);
-    s->quantized.ld = aq_round_up(widest, 128);
+    s->quantized.ld = aq_round_up(widest, 128) + 32;
     if (m->precision != AQ_FP16) {
         size_t rows = aq_max(s->chunk, s->logit_rows);
         s->quantized.q = carve(c, rows, s->quantized.ld, 1);
@@ -84,7 +95,7 @@ static void lay_out(struct aq_session *s, struct carver *c) {
     s->keys = carve(c, heads, s->head_keys, 2);
     s->values = carve(c, heads, s->head_values, 2);
     s->scratch_kernel = aq_round_up(s->kernels->scratch_bytes(aq_max(widest, s->context)), 64);
-    s->scratch_thread = s->scratch_kernel + aq_round_up(aq_max(TILE, m->heads) * s->context * 4, 64);
+    s->scratch_thread = s->scratch_kernel + aq_round_up(aq_max(TILE, m->heads) * s->ld_scores * 4, 64);
     s->scratch = carve(c, aq_pool_threads(s->pool), s->scratch_thread, 1);
 }
 
@@ -177,9 +188,10 @@ static void run_products(void *context, size_t first, size_t last, unsigned thre
     }
 }
 
-static void add_product(struct products *ps, const struct aq_matrix *w, const float *x, float *y) {
+static void add_product(struct products *ps, const struct aq_matrix *w, const float *x, size_t ldx, float *y,
+                        size_t ldy) {
     struct aq_product *p = &ps->part[ps->count];
-    *p = (struct aq_product){.w = w, .m = ps->m, .x = x, .ldx = w->k, .rows = &ps->s->quantized, .y = y, .ldy = w->n};
+    *p = (struct aq_product){.w = w, .m = ps->m, .x = x, .ldx = ldx, .rows = &ps->s->quantized, .y = y, .ldy = ldy};
     ps->panels[ps->count++] = aq_panels(ps->s->kernels, w->format, w->n);
 }
 
@@ -207,8 +219,8 @@ static void run_rows(void *context, size_t first, size_t last, unsigned thread) 
     const struct aq_model *m = s->model;
     bool quantized = m->precision != AQ_FP16;
     for (size_t row = first; row < last; row++) {
-        float *x = s->x + row * m->dim, *normed = s->normed + row * m->dim, *mixed = s->mixed + row * m->dim;
-        float *gate = s->gate + row * m->ffn;
+        float *x = s->x + row * s->ld, *normed = s->normed + row * s->ld, *mixed = s->mixed + row * s->ld;
+        float *gate = s->gate + row * s->ld_ffn;
         switch (t->step) {
         case STEP_ATTENTION_IN:
             s->kernels->rmsnorm(normed, x, t->layer->attn_norm, m->dim, m->epsilon);
@@ -223,7 +235,7 @@ static void run_rows(void *context, size_t first, size_t last, unsigned thread) 
             if (quantized) s->kernels->quantize(&s->quantized, row, normed, m->dim);
             break;
         case STEP_SWIGLU:
-            s->kernels->swiglu(gate, s->up + row * m->ffn, m->ffn);
+            s->kernels->swiglu(gate, s->up + row * s->ld_ffn, m->ffn);
             if (quantized) s->kernels->quantize(&s->quantized, row, gate, m->ffn);
             break;
         case STEP_OUTPUT_NORM:
@@ -266,8 +278,8 @@ static void store_rows(void *context, size_t first, size_t last, unsigned thread
     uint16_t half[512];
     for (size_t row = first; row < last; row++) {
         size_t position = s->position + row;
-        float *k = s->k + row * m->kv_dim, *v = s->v + row * m->kv_dim;
-        rotate(s, s->q + row * m->dim, m->heads, position);
+        float *k = s->k + row * s->ld_kv, *v = s->v + row * s->ld_kv;
+        rotate(s, s->q + row * s->ld, m->heads, position);
         rotate(s, k, m->kv_heads, position);
         for (size_t h = 0; h < m->kv_heads; h++) {
             uint16_t *keys = s->keys + (a->layer * m->kv_heads + h) * s->head_keys;
@@ -298,22 +310,22 @@ static void attend(struct aq_session *s, const float *q, size_t ldq, float *out,
                            .x = q,
                            .ldx = ldq,
                            .y = scores,
-                           .ldy = s->context,
+                           .ldy = s->ld_scores,
                            .last = aq_panels(s->kernels, AQ_F16, longest),
                            .scratch = scratch};
     s->kernels->product[AQ_F16](&p);
     float scale = 1.0f / sqrtf((float)m->head_dim);
     for (size_t r = 0; r < rows; r++) {
         size_t visible = same_token ? first_visible : first_visible + r;
-        s->kernels->softmax(scores + r * s->context, visible, scale, m->precision == AQ_W4A4);
-        memset(scores + r * s->context + visible, 0, (longest - visible) * sizeof(float));
+        s->kernels->softmax(scores + r * s->ld_scores, visible, scale, m->precision == AQ_W4A4);
+        memset(scores + r * s->ld_scores + visible, 0, (longest - visible) * sizeof(float));
     }
     struct aq_matrix value_matrix = {
         .format = AQ_F16, .n = m->head_dim, .k = longest, .stride = capacity, .weights = values};
     p = (struct aq_product){.w = &value_matrix,
                             .m = rows,
                             .x = scores,
-                            .ldx = s->context,
+                            .ldx = s->ld_scores,
                             .y = out,
                             .ldy = ldq,
                             .last = aq_panels(s->kernels, AQ_F16, m->head_dim),
@@ -333,13 +345,13 @@ static void run_attention(void *context, size_t first, size_t last, unsigned thr
         size_t h = item / a->tiles, row = (a->tiles - 1 - item % a->tiles) * TILE, rows = aq_min(TILE, s->rows - row);
         const uint16_t *keys = s->keys + (a->layer * m->kv_heads + h) * s->head_keys;
         const uint16_t *values = s->values + (a->layer * m->kv_heads + h) * s->head_values;
-        size_t at = row * m->dim + h * per_kv * m->head_dim, visible = s->position + row + 1;
+        size_t at = row * s->ld + h * per_kv * m->head_dim, visible = s->position + row + 1;
         if (rows == 1) { // all heads of the group share the keys in one product
             attend(s, s->q + at, m->head_dim, s->mixed + at, per_kv, visible, true, keys, values, scratch, scores);
             continue;
         }
         for (size_t j = 0; j < per_kv; j++, at += m->head_dim)
-            attend(s, s->q + at, m->dim, s->mixed + at, rows, visible, false, keys, values, scratch, scores);
+            attend(s, s->q + at, s->ld, s->mixed + at, rows, visible, false, keys, values, scratch, scores);
     }
 }
 
@@ -352,9 +364,9 @@ static void run_layer(struct aq_session *s, size_t index) {
 
     each_row(s, layer, STEP_ATTENTION_IN);
     struct products qkv = {.s = s, .m = s->rows};
-    add_product(&qkv, &layer->q, s->normed, s->q);
-    add_product(&qkv, &layer->k, s->normed, s->k);
-    add_product(&qkv, &layer->v, s->normed, s->v);
+    add_product(&qkv, &layer->q, s->normed, s->ld, s->q, s->ld);
+    add_product(&qkv, &layer->k, s->normed, s->ld, s->k, s->ld_kv);
+    add_product(&qkv, &layer->v, s->normed, s->ld, s->v, s->ld_kv);
     multiply(&qkv);
 
     struct attention a = {s, index, (s->rows + TILE - 1) / TILE};
@@ -363,20 +375,20 @@ static void run_layer(struct aq_session *s, size_t index) {
 
     if (m->precision != AQ_FP16) each_row(s, layer, STEP_QUANTIZE_MIXED);
     struct products o = {.s = s, .m = s->rows};
-    add_product(&o, &layer->o, s->mixed, s->normed);
+    add_product(&o, &layer->o, s->mixed, s->ld, s->normed, s->ld);
     multiply(&o);
 
     each_row(s, layer, STEP_FFN_IN);
     struct products gate_up = {.s = s, .m = s->rows};
-    add_product(&gate_up, &layer->gate, s->normed, s->gate);
-    add_product(&gate_up, &layer->up, s->normed, s->up);
+    add_product(&gate_up, &layer->gate, s->normed, s->ld, s->gate, s->ld_ffn);
+    add_product(&gate_up, &layer->up, s->normed, s->ld, s->up, s->ld_ffn);
     multiply(&gate_up);
 
     each_row(s, layer, STEP_SWIGLU);
     struct products down = {.s = s, .m = s->rows};
-    add_product(&down, &layer->down, s->gate, s->normed);
+    add_product(&down, &layer->down, s->gate, s->ld_ffn, s->normed, s->ld);
     multiply(&down);
-    for (size_t row = 0; row < s->rows; row++) s->kernels->add(s->x + row * m->dim, s->normed + row * m->dim, m->dim);
+    for (size_t row = 0; row < s->rows; row++) s->kernels->add(s->x + row * s->ld, s->normed + row * s->ld, m->dim);
 }
 
 bool aq_session_forward(struct aq_session *s, const int32_t *ids, size_t count, struct aq_error *err) {
@@ -387,7 +399,7 @@ bool aq_session_forward(struct aq_session *s, const int32_t *ids, size_t count, 
     for (size_t i = 0; i < count; i++) {
         if (ids[i] < 0 || (size_t)ids[i] >= m->vocab)
             return aq_fail(err, "tokens", "token %d is outside the vocabulary of %zu", ids[i], m->vocab);
-        s->kernels->widen(s->x + i * m->dim, m->embedding + (size_t)ids[i] * m->dim, m->dim);
+        s->kernels->widen(s->x + i * s->ld, m->embedding + (size_t)ids[i] * m->dim, m->dim);
     }
     s->rows = count;
     for (size_t i = 0; i < m->layers; i++) {
@@ -401,13 +413,13 @@ bool aq_session_forward(struct aq_session *s, const int32_t *ids, size_t count, 
 
 const float *aq_session_logits(struct aq_session *s, size_t first, size_t rows) {
     const struct aq_model *m = s->model;
-    const float *x = s->normed + first * m->dim;
+    const float *x = s->normed + first * s->ld;
     if (m->precision != AQ_FP16) { // the head is int8 x int8, whatever the other linears are
         s->quantized.limit = 127;
-        for (size_t row = 0; row < rows; row++) s->kernels->quantize(&s->quantized, row, x + row * m->dim, m->dim);
+        for (size_t row = 0; row < rows; row++) s->kernels->quantize(&s->quantized, row, x + row * s->ld, m->dim);
     }
     struct products head = {.s = s, .m = rows};
-    add_product(&head, &m->output, x, s->logits);
+    add_product(&head, &m->output, x, s->ld, s->logits, m->vocab);
     multiply(&head);
     return s->logits;
 }

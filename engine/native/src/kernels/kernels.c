@@ -3,9 +3,19 @@
 #include <string.h>
 
 extern const struct aq_kernels aq_kernels_scalar;
+#if defined(__x86_64__)
+extern const struct aq_kernels aq_kernels_avx2;
+#elif defined(__aarch64__)
+extern const struct aq_kernels aq_kernels_neon;
+#endif
 
 const struct aq_kernels *const aq_kernel_sets[AQ_KERNEL_SETS] = {
     &aq_kernels_scalar,
+#if defined(__x86_64__)
+    &aq_kernels_avx2,
+#elif defined(__aarch64__)
+    &aq_kernels_neon,
+#endif
 };
 
 const struct aq_kernels *aq_kernels_select(const char *isa, struct aq_error *err) {

@@ -21,7 +21,8 @@ struct aq_matrix {
     const void *scales; // I8: f32 [n]; I4: f16, panels of [groups][NR]; F16: none
 };
 
-// m rows quantized: q [m][ld], zero from k to ld (a multiple of 128), the same widened, and sums of runs of 32.
+// m rows quantized: q [m][ld], zero from k to k rounded up to 128, the same widened to 16 bits, and sums of runs of 32.
+// ld is a multiple of 32.
 struct aq_rows {
     size_t ld;
     int8_t *q;
