@@ -10,6 +10,11 @@
 
 enum aq_format { AQ_F16, AQ_I8, AQ_I4, AQ_FORMATS };
 
+// The order of additions in an fp16 product is part of the contract between the tables, so that every instruction set
+// gives the same bits: inputs in blocks of 256, in each block one chain of fused multiply-adds from zero in ascending
+// order, then the blocks' sums added in ascending order.
+enum { AQ_F16_BLOCK = 256 };
+
 // A linear's weights, packed for one table: n outputs, k inputs.
 struct aq_matrix {
     enum aq_format format;

@@ -14,7 +14,7 @@ static bool supported(void) {
 // The largest of: a block of widened fp16 weights, a panel of int8 weights widened to 16 bits (k rounded to even),
 // a panel of unpacked int4 weights (k rounded to a group).
 static size_t scratch_bytes(size_t k) {
-    return aq_max(AVX2_F16_BLOCK * AVX2_NR * sizeof(float), aq_round_up(k, 128) * AVX2_NR * sizeof(int16_t));
+    return aq_max(AQ_F16_BLOCK * AVX2_NR * sizeof(float), aq_round_up(k, 128) * AVX2_NR * sizeof(int16_t));
 }
 
 static void widen(float *dst, const uint16_t *src, size_t n) {

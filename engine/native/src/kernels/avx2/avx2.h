@@ -8,7 +8,7 @@
 
 #include <immintrin.h>
 
-enum { AVX2_NR = 16, AVX2_MR = 6, AVX2_F16_BLOCK = 256 };
+enum { AVX2_NR = 16, AVX2_MR = 6 };
 
 #define AVX2_INLINE static inline __attribute__((always_inline))
 

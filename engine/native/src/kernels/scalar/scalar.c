@@ -1,17 +1,22 @@
-// The reference kernels: they read like the formulas and run on every CPU. Panels are single rows, so weights stay as
-// they lie in the file.
+// The reference kernels: they read like the formulas and run on every CPU. Integer weights stay as they lie in the file
+// (panels of one row); fp16 panels have 16 outputs, [k][16], as everywhere.
 #include "../elementwise.h"
+
+enum { NR = 16 };
 
 static bool supported(void) {
     return true;
 }
 
 static size_t scratch_bytes(size_t k) {
-    return aq_round_up(k * sizeof(float), 64) + 64;
+    (void)k;
+    return 64;
 }
 
 static void pack_f16(uint16_t *dst, const uint16_t *src, size_t n, size_t k) {
-    memcpy(dst, src, n * k * sizeof *dst);
+    for (size_t first = 0; first < n; first += NR, dst += k * NR)
+        for (size_t j = 0; j < NR; j++)
+            for (size_t i = 0; i < k; i++) dst[i * NR + j] = first + j < n ? src[(first + j) * k + i] : 0;
 }
 
 static void pack_i8(int8_t *dst, const int8_t *src, size_t n, size_t k) {
@@ -30,21 +35,41 @@ static void narrow(uint16_t *restrict dst, const float *restrict src, size_t n) 
     for (size_t i = 0; i < n; i++) dst[i] = aq_float_to_half(src[i]);
 }
 
-static float dot(const float *restrict a, const float *restrict b, size_t n) {
-    float lane[AQ_LANES] = {0};
-    size_t i = 0;
-    for (; i + AQ_LANES <= n; i += AQ_LANES)
-        for (int l = 0; l < AQ_LANES; l++) lane[l] += a[i + (size_t)l] * b[i + (size_t)l];
-    for (int l = 0; i < n; i++, l++) lane[l] += a[i] * b[i];
-    return ew_sum_lanes(lane);
+// One row of x against one panel over one block of inputs.
+static inline __attribute__((always_inline)) void block(const float *restrict x, const uint16_t *restrict w, size_t k,
+                                                        float *restrict sum) {
+    float acc[NR] = {0};
+    for (size_t i = 0; i < k; i++)
+        for (size_t j = 0; j < NR; j++) acc[j] = fmaf(x[i], aq_half_to_float(w[i * NR + j]), acc[j]);
+    for (size_t j = 0; j < NR; j++) sum[j] += acc[j];
 }
 
+static void block_plain(const float *restrict x, const uint16_t *restrict w, size_t k, float *restrict sum) {
+    block(x, w, k, sum);
+}
+
+#if defined(__x86_64__)
+// fmaf is exact with or without the instruction, but slow without it.
+__attribute__((target("avx2,fma"))) static void block_fma(const float *restrict x, const uint16_t *restrict w, size_t k,
+                                                          float *restrict sum) {
+    block(x, w, k, sum);
+}
+#endif
+
 static void product_f16(const struct aq_product *p) {
-    float *row = p->scratch; // one output's weights, widened
-    const uint16_t *weights = p->w->weights;
-    for (size_t n = p->first; n < p->last; n++) {
-        widen(row, weights + n * p->w->stride, p->w->k);
-        for (size_t m = 0; m < p->m; m++) p->y[m * p->ldy + n] = dot(p->x + m * p->ldx, row, p->w->k);
+    void (*run)(const float *restrict, const uint16_t *restrict, size_t, float *restrict) = block_plain;
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) run = block_fma;
+#endif
+    for (size_t panel = p->first; panel < p->last; panel++) {
+        const uint16_t *w = (const uint16_t *)p->w->weights + panel * p->w->stride * NR;
+        for (size_t m = 0; m < p->m; m++) {
+            float sum[NR] = {0};
+            for (size_t start = 0; start < p->w->k; start += AQ_F16_BLOCK)
+                run(p->x + m * p->ldx + start, w + start * NR, aq_min(AQ_F16_BLOCK, p->w->k - start), sum);
+            size_t first = panel * NR;
+            memcpy(p->y + m * p->ldy + first, sum, aq_min(NR, p->w->n - first) * sizeof *sum);
+        }
     }
 }
 
@@ -98,7 +123,7 @@ const struct aq_kernels aq_kernels_scalar = {
     .isa = "scalar",
     .description = {"fp16 weights, fp32 multiply-add", "int8 x int8", "int4 x int8"},
     .supported = supported,
-    .panel = {1, 1, 1},
+    .panel = {NR, 1, 1},
     .scratch_bytes = scratch_bytes,
     .pack_f16 = pack_f16,
     .pack_i8 = pack_i8,
