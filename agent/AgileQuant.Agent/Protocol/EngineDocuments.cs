@@ -75,7 +75,11 @@ public sealed record EngineInfo
 
     public string? Cpu { get; init; }
 
+    /// <summary>Kernel sets this CPU can run.</summary>
     public IReadOnlyList<string> Isas { get; init; } = [];
+
+    /// <summary>The one it would use.</summary>
+    public string? Isa { get; init; }
 
     /// <summary>Kernel set chosen for each precision.</summary>
     public IReadOnlyDictionary<string, string> Kernels { get; init; } = new Dictionary<string, string>();
@@ -84,7 +88,9 @@ public sealed record EngineInfo
 
     public long? PageSize { get; init; }
 
-    public long? Memory { get; init; }
+    public long? MemTotal { get; init; }
+
+    public long? MemAvailable { get; init; }
 
     public string? BootId { get; init; }
 
@@ -95,7 +101,7 @@ public sealed record EngineInfo
 public sealed record EngineOwner(string Cluster, long Epoch);
 
 /// <summary>A job folder on a board. State: running, done, failed, stopped, lost or prepared.</summary>
-public sealed record EngineJobStatus(string Attempt, string State, long JournalSize);
+public sealed record EngineJobStatus(string Attempt, string State, long JournalBytes);
 
 /// <summary>What <c>aqengine status</c> prints.</summary>
 public sealed record EngineStatus
@@ -118,5 +124,7 @@ public sealed record SelfTestReport(bool Passed, IReadOnlyList<SelfTestEvent> Ke
     /// <summary>Kernels that differ from the scalar one, for people.</summary>
     public string Describe() => Passed
         ? $"{Kernels.Count} kernels equal the scalar ones"
-        : string.Join("; ", Kernels.Where(k => !k.Ok).Select(k => $"{k.Kernel} {k.Isa}: {k.Detail ?? "differs"}").DefaultIfEmpty("the self-test did not finish"));
+        : string.Join("; ", Kernels.Where(k => !k.Ok)
+            .Select(k => $"{k.Kernel} on {k.Isa} differs by {k.MaxDifference:G3} (at most {k.Tolerance:G3} allowed)")
+            .DefaultIfEmpty("the self-test did not finish"));
 }

@@ -137,7 +137,13 @@ public sealed record SelfTestEvent : EngineEvent
 
     public bool Ok { get; init; }
 
-    public string? Detail { get; init; }
+    /// <summary>Matrix shapes that were compared.</summary>
+    public int Shapes { get; init; }
+
+    /// <summary>Largest difference from the scalar kernel; null: not a number.</summary>
+    public double? MaxDifference { get; init; }
+
+    public double Tolerance { get; init; }
 }
 
 /// <summary>Last event: <c>done</c>, <c>failed</c> or <c>stopped</c>.</summary>

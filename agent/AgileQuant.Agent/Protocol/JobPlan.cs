@@ -48,6 +48,13 @@ public sealed record JobPlan
     /// <summary>Largest plan the engine accepts, in bytes.</summary>
     public const int MaxBytes = 1 << 20;
 
+    /// <summary>Limits of the engine.</summary>
+    public const int MaxBlocks = 4096;
+
+    public const int MaxPacks = 64;
+
+    public const int MaxRepetitions = 100_000;
+
     public required string Attempt { get; init; }
 
     public required JobKind Kind { get; init; }
@@ -135,15 +142,17 @@ public sealed record JobPlan
         Require(Names.IsAttempt(Attempt), $"attempt '{Attempt}' must be letters, digits and '-'");
         Require(Threads > 0 && Context > 0 && MicroBatch > 0, "threads, context and micro-batch must be positive");
         Require(Names.IsWord(Isa), $"isa '{Isa}' is no plain word");
-        Require(Blocks.Count > 0, "it has no block");
+        Require(Blocks.Count is > 0 and <= MaxBlocks, $"it has {Blocks.Count} blocks, 1 to {MaxBlocks} are possible");
+        Require(Packs.Count <= MaxPacks, $"it has more than {MaxPacks} packs");
         Require(Packs.All(p => Names.IsWord(p.Name) && Names.IsSha256(p.Sha256)), "a pack has no plain name or no SHA-256");
         Require(Packs.Select(p => p.Name).Distinct().Count() == Packs.Count, "two packs have one name");
         Require(Blocks.Select(b => b.Index).Distinct().Count() == Blocks.Count, "two blocks have one index");
         foreach (var block in Blocks)
         {
             Require(Packs.Any(p => p.Name == block.Pack), $"block {block.Index} names the pack '{block.Pack}', which is not there");
-            Require(block.Index >= 0 && block.MinRepetitions > 0 && block.MaxRepetitions >= block.MinRepetitions,
-                $"block {block.Index} has bad repetitions");
+            Require(block.Index >= 0 && block.MinRepetitions > 0 && block.MaxRepetitions >= block.MinRepetitions
+                    && block.MaxRepetitions <= MaxRepetitions,
+                $"block {block.Index} needs 1 <= min <= max <= {MaxRepetitions} repetitions");
             Require(block.Kind == BlockKind.Perplexity == (Kind == JobKind.Perplexity), $"block {block.Index} is of another kind than the job");
             Require(block.Kind != BlockKind.Prefill || PromptTokens > 0, $"block {block.Index} needs a number of prompt tokens");
             Require(block.Kind != BlockKind.Generate || GenerateTokens > 0, $"block {block.Index} needs a number of tokens to generate");

@@ -75,16 +75,7 @@ public sealed class EmulatedArmBoardTests : IAsyncLifetime
         Length(lives).ShouldBe(after);
     }
 
-    public async ValueTask InitializeAsync()
-    {
-        if (!EmulatedArmBoard.IsAvailable(out _))
-            return;
-        _board = await EmulatedArmBoard.StartAsync(new EmulatedArmBoardOptions
-        {
-            Folder = Path.Combine(_folder.FullName, "board"),
-            CacheFolder = Path.Combine(Path.GetTempPath(), $"aqt-arm-cache-{Environment.UserName}"),
-        });
-    }
+    public async ValueTask InitializeAsync() => _board = await EmulatedBoard.StartAsync(_folder);
 
     public async ValueTask DisposeAsync()
     {
@@ -106,8 +97,6 @@ public sealed class EmulatedArmBoardTests : IAsyncLifetime
     {
         var available = EmulatedArmBoard.IsAvailable(out var reason);
         Assert.SkipUnless(available, reason ?? "");
-        var sshd = _board!.Sshd;
-        return await LocalBoard.OpenSsh().ConnectAsync(
-            new ConnectionSettings(DeviceAddress.Parse(sshd.Address), sshd.HostKeyFingerprint, sshd.IdentityFile), Cancellation);
+        return await LocalBoard.OpenSsh().ConnectAsync(EmulatedBoard.Settings(_board!), Cancellation);
     }
 }
