@@ -106,7 +106,8 @@ static void fill_rows(struct aq_rows *rows, const struct accumulate *a) {
             rows->q[m * rows->ld + i] = a->activations[m * a->k + i];
             rows->q16[m * rows->ld + i] = a->activations[m * a->k + i];
         }
-        for (size_t i = 0; i < rows->ld; i++) rows->sums[m * (rows->ld / 32) + i / 32] += rows->q[m * rows->ld + i];
+        for (size_t i = 0; i < rows->ld; i++)
+            rows->offsets[m * (rows->ld / 32) + i / 32] -= 8 * rows->q[m * rows->ld + i];
     }
 }
 

@@ -87,7 +87,7 @@ static void lay_out(struct aq_session *s, struct carver *c) {
         size_t rows = aq_max(s->chunk, s->logit_rows);
         s->quantized.q = carve(c, rows, s->quantized.ld, 1);
         s->quantized.q16 = carve(c, rows, s->quantized.ld, 2);
-        s->quantized.sums = carve(c, rows, s->quantized.ld / 32, 4);
+        s->quantized.offsets = carve(c, rows, s->quantized.ld / 32, 4);
         s->quantized.scale = carve(c, rows, 1, 4);
     }
     s->head_keys = capacity * m->head_dim;

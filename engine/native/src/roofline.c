@@ -86,7 +86,7 @@ static bool measure_product(struct aq_pool *pool, const struct aq_kernels *kerne
     float *x = (void *)at;
     rows.q = (void *)at; // either x or the quantized rows are used; zeros multiply as fast as anything
     rows.q16 = (void *)(at + M * K);
-    rows.sums = (void *)(at + M * K * 3);
+    rows.offsets = (void *)(at + M * K * 3);
     rows.scale = (void *)(at + M * K * 4);
     at += M * K * 8;
     struct aq_matrix w = {.format = format, .n = N, .k = K, .stride = K, .weights = memory, .scales = scales};

@@ -92,11 +92,11 @@ static void ew_quantize(struct aq_rows *rows, size_t row, const float *restrict 
     size_t padded = aq_round_up(k, 128);
     memset(q + k, 0, padded - k);
     memset(q16 + k, 0, (padded - k) * sizeof *q16);
-    int32_t *sums = rows->sums + row * (rows->ld / 32);
+    int32_t *offsets = rows->offsets + row * (rows->ld / 32);
     for (size_t g = 0; g < padded / 32; g++) {
         int32_t sum = 0;
         for (size_t j = 0; j < 32; j++) sum += q16[g * 32 + j];
-        sums[g] = sum;
+        offsets[g] = -8 * sum;
     }
 }
 

@@ -26,15 +26,15 @@ struct aq_matrix {
     const void *scales; // I8: f32 [n]; I4: f16, panels of [groups][NR]; F16: none
 };
 
-// m rows quantized: q [m][ld], zero from k to k rounded up to 128, the same widened to 16 bits, and sums of runs of 32.
+// m rows quantized: q [m][ld], zero from k to k rounded up to 128, the same widened to 16 bits, and offsets.
 // ld is a multiple of 32.
 struct aq_rows {
     size_t ld;
     int8_t *q;
     int16_t *q16;
-    int32_t *sums; // [m][ld / 32]
-    float *scale;  // [m]
-    int limit;     // 127 or 7: largest absolute value in q
+    int32_t *offsets; // [m][ld / 32]: -8 * the sum of 32 elements, for weights stored as q + 8
+    float *scale;     // [m]
+    int limit;        // 127 or 7: largest absolute value in q
 };
 
 // y[row][output] for all m rows and the outputs of panels first..last-1.

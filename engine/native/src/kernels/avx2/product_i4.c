@@ -8,7 +8,7 @@
 // Chains are widened to int32 by vpmaddwd with ones; |acc| <= 131,072 * 15 * 127 < 2^31.
 #include "avx2.h"
 
-enum { QUADS = 8 }; // of a run of 32 inputs
+enum { LONG_CHAIN = 512 }; // inputs
 
 void avx2_pack_i4(uint8_t *dst, const uint8_t *src, size_t n, size_t padded) {
     for (size_t first = 0; first < n; first += AVX2_NR, dst += padded / 2 * AVX2_NR)
@@ -30,7 +30,7 @@ AVX2_INLINE __m256i broadcast_quad(const int8_t *x) {
     return _mm256_set1_epi32(quad);
 }
 
-// Adds `quads` steps to the 16-bit chains. Weights: unpacked (64 bytes a step) or packed (32 bytes).
+// 16-bit chains over `quads` steps. Weights: unpacked (64 bytes a step) or packed (32 bytes).
 AVX2_INLINE void chain(const int rows, __m256i acc[AVX2_MR][2], const int8_t *x, size_t ld, const uint8_t *unpacked,
                        const uint8_t *packed, size_t quads) {
     const __m256i mask = _mm256_set1_epi8(15);
@@ -63,38 +63,50 @@ static void store_group(const struct aq_product *p, size_t row, size_t output, s
         p->accumulators[(row * p->w->n + output + o) * p->w->groups + group] = lane[o];
 }
 
-AVX2_INLINE void tile(const int rows, const struct aq_product *p, size_t row, size_t panel, const uint8_t *unpacked,
-                      const uint8_t *packed) {
+// One tile. run: inputs of a chain, when it is a constant (32), else 0: as long as the bounds allow. single: a group is
+// one chain, so no int32 accumulators are carried.
+AVX2_INLINE void tile(const int rows, const size_t run, const bool single, const struct aq_product *p, size_t row,
+                      size_t panel, const uint8_t *unpacked, const uint8_t *packed) {
     const struct aq_matrix *w = p->w;
     size_t ld = p->rows->ld, columns = w->n - panel * AVX2_NR;
-    // Inputs of a chain; groups are multiples of 32, and of 512 or shorter when activations have 4 bits.
-    size_t longest = p->rows->limit <= 7 ? 512 : 32;
+    size_t longest = run ? run : aq_min(w->group, LONG_CHAIN);
     const int8_t *x = p->rows->q + row * ld;
-    const int32_t *sums = p->rows->sums + row * (ld / 32);
+    const int32_t *offsets = p->rows->offsets + row * (ld / 32);
     const uint16_t *scales = (const uint16_t *)w->scales + panel * w->groups * AVX2_NR;
     const __m256i ones = _mm256_set1_epi16(1);
     __m256 total[AVX2_MR][2];
+#pragma GCC unroll 6
     for (int r = 0; r < rows; r++) total[r][0] = total[r][1] = _mm256_setzero_ps();
     for (size_t g = 0; g < w->groups; g++, scales += AVX2_NR) {
         __m256i acc[AVX2_MR][2];
-        size_t start = g * w->group, end = start + w->group;
+        if (!single)
 #pragma GCC unroll 6
-        for (int r = 0; r < rows; r++) { // the offset of 8 a weight
-            int32_t sum = 0;
-            for (size_t run = start / 32; run < end / 32; run++) sum += sums[(size_t)r * (ld / 32) + run];
-            acc[r][0] = acc[r][1] = _mm256_set1_epi32(-8 * sum);
-        }
-        for (size_t at = start; at < end; at += longest) {
+            for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
+        size_t at = g * w->group, end = at + w->group;
+        do {
             __m256i part[AVX2_MR][2];
-            size_t quads = aq_min(longest, end - at) / 4;
-            chain(rows, part, x + at, ld, unpacked ? unpacked + at * AVX2_NR : NULL, packed + at * AVX2_NR / 2, quads);
+            size_t inputs = run ? run : aq_min(longest, end - at);
+            chain(rows, part, x + at, ld, unpacked ? unpacked + at * AVX2_NR : NULL, packed + at * AVX2_NR / 2,
+                  inputs / 4);
 #pragma GCC unroll 6
             for (int r = 0; r < rows; r++) {
-                acc[r][0] = _mm256_add_epi32(acc[r][0], _mm256_madd_epi16(part[r][0], ones));
-                acc[r][1] = _mm256_add_epi32(acc[r][1], _mm256_madd_epi16(part[r][1], ones));
+                const int32_t *o = offsets + (size_t)r * (ld / 32) + at / 32;
+                __m256i offset = _mm256_set1_epi32(o[0]);
+                for (size_t i = 1; i < inputs / 32; i++) offset = _mm256_add_epi32(offset, _mm256_set1_epi32(o[i]));
+                if (!single) {
+                    part[r][0] = _mm256_add_epi32(acc[r][0], _mm256_madd_epi16(part[r][0], ones));
+                    part[r][1] = _mm256_add_epi32(acc[r][1], _mm256_madd_epi16(part[r][1], ones));
+                } else {
+                    part[r][0] = _mm256_madd_epi16(part[r][0], ones);
+                    part[r][1] = _mm256_madd_epi16(part[r][1], ones);
+                }
+                acc[r][0] = _mm256_add_epi32(part[r][0], offset);
+                acc[r][1] = _mm256_add_epi32(part[r][1], offset);
             }
-        }
+            at += inputs;
+        } while (!single && at < end);
         if (p->accumulators) {
+#pragma GCC unroll 6
             for (int r = 0; r < rows; r++) {
                 store_group(p, row + (size_t)r, panel * AVX2_NR, g, acc[r][0], columns);
                 if (columns > 8) store_group(p, row + (size_t)r, panel * AVX2_NR + 8, g, acc[r][1], columns - 8);
@@ -114,6 +126,7 @@ AVX2_INLINE void tile(const int rows, const struct aq_product *p, size_t row, si
     for (int r = 0; r < rows; r++) {
         __m256 scale = _mm256_set1_ps(p->rows->scale[row + (size_t)r]);
         float *y = p->y + (row + (size_t)r) * p->ldy + panel * AVX2_NR;
+#pragma GCC unroll 2
         for (size_t half = 0; half < 2; half++) {
             __m256 value = _mm256_mul_ps(scale, total[r][half]);
             if (columns >= AVX2_NR)
@@ -133,20 +146,35 @@ static void unpack_panel(uint8_t *dst, const uint8_t *src, size_t bytes) {
     }
 }
 
-void avx2_product_i4(const struct aq_product *p) {
+AVX2_INLINE void product(const size_t run, const bool single, const struct aq_product *p) {
     size_t bytes = p->w->padded / 2 * AVX2_NR;
     for (size_t panel = p->first; panel < p->last; panel++) {
         const uint8_t *packed = (const uint8_t *)p->w->weights + panel * bytes;
         if (p->m <= AVX2_MR) {
-#define TILE(rows) tile(rows, p, row, panel, NULL, packed)
+#define TILE(rows) tile(rows, run, single, p, row, panel, NULL, packed)
             AVX2_FOR_TILES(p->m, TILE);
 #undef TILE
             continue;
         }
-        uint8_t *unpacked = p->scratch;
+        uint8_t *unpacked = p->scratch; // unpacked once for all rows
         unpack_panel(unpacked, packed, bytes);
-#define TILE(rows) tile(rows, p, row, panel, unpacked, packed)
+#define TILE(rows) tile(rows, run, single, p, row, panel, unpacked, packed)
         AVX2_FOR_TILES(p->m, TILE);
 #undef TILE
     }
+}
+
+// Lengths of chains are constants, so that their loops are unrolled.
+void avx2_product_i4(const struct aq_product *p) {
+    bool wide = p->rows->limit > 7; // 8-bit activations: chains of 32 only
+    if (p->w->group == 32)
+        product(32, true, p);
+    else if (wide)
+        product(32, false, p);
+    else if (p->w->group == 64)
+        product(64, true, p);
+    else if (p->w->group == 128)
+        product(128, true, p);
+    else
+        product(0, false, p);
 }
