@@ -31,12 +31,28 @@ find_dotnet() {
   die "no .NET SDK found. Install version 10: https://dotnet.microsoft.com/download/dotnet/10.0 (Ubuntu: apt-get install dotnet-sdk-10.0)"
 }
 
+# The process group that runs for us; a signal to the script ends it at once.
+GROUP=
+end_group() { [ -z "$GROUP" ] || kill -TERM -- "-$GROUP" 2>/dev/null || true; }
+trap 'end_group; exit 130' INT TERM HUP
+
+# bounded SECONDS COMMAND...: runs in a process group of its own, so that signals reach it whole.
+bounded() {
+  local code=0
+  # Background commands of a script ignore Ctrl-C, and so would programs that tests send it to.
+  env --default-signal=INT --default-signal=QUIT timeout --kill-after=15 "$@" </dev/null &
+  GROUP=$!
+  wait "$GROUP" || code=$?
+  GROUP=
+  return "$code"
+}
+
 # Runs a command with its output in a log; shows the end of the log when it fails.
 logged() {
   local log=$BENCH_STATE/$1.log what=$2
   shift 2
   mkdir -p "$BENCH_STATE"
-  if ! "$@" >"$log" 2>&1 </dev/null; then
+  if ! bounded 900 "$@" >"$log" 2>&1; then
     grep -E '(error|Error)[ :]' "$log" | sort -u | head -n 20 >&2 || true
     say "... the end of $log:"
     tail -n 15 "$log" >&2

@@ -13,7 +13,7 @@ function attribute(text, name, at, rest) {
 
 function plain(text) {
   gsub(/&lt;/, "<", text); gsub(/&gt;/, ">", text); gsub(/&quot;/, "\"", text); gsub(/&apos;/, "'", text)
-  gsub(/&#xA;/, " ", text); gsub(/&amp;/, "\\&", text)
+  gsub(/&#xA;/, " ", text); gsub(/&amp;/, "\\&", text); gsub(/\\"/, "\"", text) # xunit escapes quotes twice
   return text
 }
 
@@ -23,7 +23,11 @@ function element(text, name, at, rest) {
   if (at == 0) return ""
   rest = substr(text, at + length(name) + 2)
   rest = substr(rest, 1, index(rest, "</" name ">") - 1)
-  if (index(rest, "<![CDATA[") == 1) return substr(rest, 10, length(rest) - 12)
+  if (index(rest, "<![CDATA[") == 1) {
+    rest = substr(rest, 10, length(rest) - 12)
+    gsub(/\\"/, "\"", rest)
+    return rest
+  }
   return plain(rest)
 }
 
@@ -34,6 +38,14 @@ function head(text, lines, parts, n, i, out) {
   n = split(text, parts, "\n")
   for (i = 1; i <= n && i <= lines; i++) out = out (i > 1 ? "\n" : "") parts[i]
   return out
+}
+
+# A stack trace without what the runtime and the test libraries do.
+function trace(text, parts, n, i, out) {
+  n = split(text, parts, "\n")
+  for (i = 1; i <= n; i++)
+    if (parts[i] !~ /^ *at (System|Xunit|Shouldly|Microsoft)\./) out = out (out == "" ? "" : "\n") parts[i]
+  return head(out, 6)
 }
 
 function short(name) { sub("^" project "\\.", "", name); return name }
@@ -48,7 +60,7 @@ NR > 1 {
   } else if (result == "Fail") {
     failed++
     printf "%s  FAILED\n  %s\n      %s\n", project, name, indent(head(element($0, "message"), 40)) >> failures
-    printf "      %s\n", indent(head(element($0, "stack-trace"), 6)) >> failures
+    printf "      %s\n", indent(trace(element($0, "stack-trace"))) >> failures
   }
 }
 

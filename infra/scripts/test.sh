@@ -34,7 +34,6 @@ while [ "$#" -gt 0 ]; do
 done
 
 results=$BENCH_STATE/test
-group='' # the process group of the test program that runs
 mark=$$-$RANDOM-$(date +%s)
 
 # Test programs and all they start carry BENCH_TEST_RUN; whatever is left of them is ended here.
@@ -67,7 +66,7 @@ end_leftovers() {
 interrupted() {
   trap - INT TERM HUP
   say "interrupted"
-  [ -z "$group" ] || kill -TERM -- "-$group" 2>/dev/null || true
+  end_group
   end_leftovers "the interrupted run"
   exit 130
 }
@@ -95,12 +94,8 @@ run() {
     printf '%s  FAILED\n  not run: the %s minutes for all tests are used up\n' "$name" $((limit / 60)) >>"$results/failures"
     return
   fi
-  # timeout leads a process group of its own, so that a signal reaches the program and its children.
-  timeout --kill-after=15 "$left" "$program" -noLogo -noColor "${pick[@]}" -xml "$results/$name.xml" "${extra[@]}" \
-    >"$results/$name.log" 2>&1 </dev/null &
-  group=$!
-  wait "$group" || code=$?
-  group=''
+  bounded "$left" "$program" -noLogo -noColor "${pick[@]}" -xml "$results/$name.xml" "${extra[@]}" \
+    >"$results/$name.log" 2>&1 || code=$?
   awk -v project="$name" -v code="$code" -v seconds=$((SECONDS - began)) -v log_file="$results/$name.log" \
     -v counts="$results/counts" -v failures="$results/failures" -v skips="$results/skips" \
     -f "$ROOT/infra/scripts/test-report.awk" "$results/$name.xml"

@@ -11,7 +11,7 @@ namespace AgileQuant.Infra.Postgres;
 /// </summary>
 public sealed partial class EmbeddedPostgres : IAsyncDisposable
 {
-    private readonly ClusterLayout _layout;
+    private ClusterLayout _layout;
     private readonly EmbeddedPostgresOptions _options;
     private readonly PostgresAccount _account;
     private readonly PostgresBinaries _binaries;
@@ -159,11 +159,12 @@ public sealed partial class EmbeddedPostgres : IAsyncDisposable
             await InitializeAsync(cancellation);
         }
 
-        await _account.MakePrivateFolderAsync(_layout.SocketFolder, cancellation);
         if (PostmasterPid.Read(_layout.PidFile) is { } pid)
         {
             if (pid.IsAlive())
             {
+                // Started with another runtime folder, perhaps: what it says itself counts.
+                _layout = pid.SocketFolder.Length > 0 ? _layout with { SocketFolder = pid.SocketFolder } : _layout;
                 await WaitReadyAsync(cancellation);
                 WasRunning = true;
                 return;
@@ -173,6 +174,7 @@ public sealed partial class EmbeddedPostgres : IAsyncDisposable
         }
 
         ForgetPooledConnections();
+        await _account.MakePrivateFolderAsync(_layout.SocketFolder, cancellation);
         await WriteAsAccountAsync(Path.Combine(_layout.Data, "agilequant.conf"), _layout.Settings(_options.Durable), cancellation);
         var started = await PgCtlAsync(
             ["start", "-w", "-t", Seconds(_options.StepTimeout), "-l", _layout.Log], cancellation);
