@@ -56,7 +56,8 @@ logged() {
     grep -E '(error|Error)[ :]' "$log" | sort -u | head -n 20 >&2 || true
     say "... the end of $log:"
     tail -n 15 "$log" >&2
-    die "$what failed"
+    say "bench: $what failed"
+    return 1
   fi
 }
 
@@ -81,7 +82,7 @@ build_once() {
   stamp=$(source_stamp "$project")
   if [ "$(cat "$BENCH_STATE/$name.stamp" 2>/dev/null)" != "$stamp" ]; then
     say "building $name (Release) ..."
-    logged "build-$name" "the build of $project" "$DOTNET" build "$ROOT/$project" -c Release -v quiet -nologo -nodeReuse:false
+    logged "build-$name" "the build of $project" "$DOTNET" build "$ROOT/$project" -c Release -v quiet -nologo -nodeReuse:false || exit 1
     printf '%s\n' "$stamp" >"$BENCH_STATE/$name.stamp"
   fi
   flock -u 8
@@ -97,12 +98,13 @@ build_native() {
   stamp=$(cd "$ROOT/engine/native" && find . -name build -prune -o -type f -printf '%p %s %T@\n' | LC_ALL=C sort | sha256sum)
   stamp="$stamp $(native_targets | tr '\n' ' ')"
   [ "$(cat "$BENCH_STATE/native.stamp" 2>/dev/null)" != "$stamp" ] || return 0
-  local target
+  local target failed=0
   for target in $(native_targets); do
     say "building aqengine for $target ..."
-    logged "native-$target" "building the engine for $target" "$script" "$target"
+    logged "native-$target" "building the engine for $target" "$script" --target "$target" || failed=1
   done
-  printf '%s\n' "$stamp" >"$BENCH_STATE/native.stamp"
+  [ "$failed" = 1 ] || printf '%s\n' "$stamp" >"$BENCH_STATE/native.stamp"
+  return "$failed"
 }
 
 # The targets that a compiler is here for, one a line.

@@ -14,7 +14,7 @@ Installs missing Debian or Ubuntu packages: as root at once, otherwise with sudo
 may not, it prints the exact command. It starts and enables no service: no default Postgres cluster, no sshd.
 
   --tests     also what only the tests use: Chromium, clang-format, shellcheck
-  --minimal   leave out the optional ones: qemu-user, proot and the Arm cross compiler (no emulated Arm board then)
+  --minimal   leave out the optional ones: clang, qemu-user, proot, the Arm cross compiler (no emulated Arm board then)
   --yes       do not ask
   --check     only say what is missing; exit code 1 when a required program is
   --quiet     say nothing when nothing is missing
@@ -38,6 +38,7 @@ done
 
 has() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ]; }
 has_postgres() { has initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
+has_clang() { has clang || compgen -G '/usr/bin/clang-[0-9]*' >/dev/null; }
 has_cross() {
   [ "$(uname -m)" = aarch64 ] || { has aarch64-linux-gnu-gcc && [ -e /usr/aarch64-linux-gnu/lib/libc.a ]; }
 }
@@ -48,12 +49,12 @@ missing() {
   has ssh || echo "required openssh-client reaching boards"
   has sshd || echo "required openssh-server the demo's boards (their own sshd, bound to 127.0.0.1)"
   has setpriv || echo "required util-linux running Postgres as its own account"
-  if ! has gcc && ! has clang; then
-    echo "required gcc building the engine"
-  fi
+  has gcc || echo "required gcc building the engine"
   has make || echo "required make building the engine"
   has musl-gcc || echo "required musl-tools a static engine without dependencies"
   if ! $minimal; then
+    has_clang || echo "optional clang a faster engine than gcc makes"
+    has ld.lld || compgen -G '/usr/bin/ld.lld-[0-9]*' >/dev/null || echo "optional lld building the engine for Arm with clang"
     has qemu-aarch64-static || has qemu-aarch64 || echo "optional qemu-user-static an emulated Arm board"
     has proot || echo "optional proot the emulated board's own file system"
     has_cross || printf 'optional %s building the engine for Arm\n' gcc-aarch64-linux-gnu libc6-dev-arm64-cross

@@ -75,10 +75,13 @@ trap interrupted INT TERM HUP
 find_dotnet
 ask_optional_packages
 started=$SECONDS
-build_native
-build_once AgileQuant.Bench.sln
 rm -rf -- "$results"
 mkdir -p "$results"
+if ! build_native; then
+  printf 'aqengine\t0\t1\t0\n' >>"$results/counts"
+  printf 'aqengine  FAILED\n  it does not build; see %s/native-*.log\n' "$BENCH_STATE" >>"$results/failures"
+fi
+build_once AgileQuant.Bench.sln
 
 export BENCH_ROOT=$ROOT BENCH_TEST_RUN=$mark
 if [ -z "${BENCH_SHARED:-}" ] && [ -d "$ROOT/../shared" ]; then
