@@ -18,6 +18,9 @@ public sealed partial class AttemptFollower(DriverServices services, DeviceLease
     /// <summary>A break of the connection is mended this often in a row before the device counts as offline (and its job goes on alone).</summary>
     private const int MaxReconnects = 4;
 
+    /// <summary>Results that cannot be brought home or read this often make the attempt fail.</summary>
+    private const int MaxCollects = 4;
+
     private enum End
     {
         Ended,
@@ -132,8 +135,29 @@ public sealed partial class AttemptFollower(DriverServices services, DeviceLease
         await services.Jobs.FindAsync(job.Id, ct) is { CancelRequested: true }
         || (await services.Devices.ReadOwnedAsync(lease, ct)).DesiredState == "retired";
 
-    /// <summary>Collects, stages, accepts, cleans: in this order, each repeatable.</summary>
+    /// <summary>Collects, stages, accepts, cleans: in this order, each repeatable. Results that never make sense fail the attempt.</summary>
     private async Task FinishAsync(AttemptRow attempt, JobRow job, CancellationToken ct)
+    {
+        var wait = Backoff.After(job.Attempts, services.Options.RetryFirst, services.Options.RetryMax, Random.Shared.NextDouble());
+        try
+        {
+            await BringHomeAsync(attempt, job, wait, ct);
+        }
+        catch (Exception e) when (e is Agent.Protocol.ProtocolException or InvalidDataException or RemoteCommandException)
+        {
+            if (attempt.CollectFailures + 1 < MaxCollects)
+            {
+                await services.Attempts.CollectFailedAsync(lease, attempt.Id, ct);
+                throw;
+            }
+
+            await services.Attempts.AcceptAsync(lease, attempt.Id, "failed", $"its results cannot be used: {e.Message}", wait, ct);
+        }
+
+        await CleanAsync(attempt, ct);
+    }
+
+    private async Task BringHomeAsync(AttemptRow attempt, JobRow job, TimeSpan wait, CancellationToken ct)
     {
         var folder = services.Artifacts.NewScratchFolder($"collect-{attempt.Id}");
         try
@@ -143,7 +167,6 @@ public sealed partial class AttemptFollower(DriverServices services, DeviceLease
             var staged = OutcomeStaging.Make(await InputAsync(attempt, job, outcome, ct));
             await services.Attempts.StageAsync(lease, attempt.Id, staged, ct);
             var (state, reason) = Ending(outcome, attempt);
-            var wait = Backoff.After(job.Attempts, services.Options.RetryFirst, services.Options.RetryMax, Random.Shared.NextDouble());
             await services.Attempts.AcceptAsync(lease, attempt.Id, state, reason, wait, ct);
             LogEnded(attempt.Id, state, reason ?? "complete");
         }
@@ -151,8 +174,6 @@ public sealed partial class AttemptFollower(DriverServices services, DeviceLease
         {
             Directory.Delete(folder, true);
         }
-
-        await CleanAsync(attempt, ct);
     }
 
     private static (string State, string? Reason) Ending(AttemptOutcome outcome, AttemptRow attempt) => outcome.Status switch

@@ -20,7 +20,7 @@ public sealed record AttemptOutcome(
         var blocks = collected.Result.Blocks.Where(b => b.State is "done" or "failed").Select(b => new StagedBlock(
             b.Block, b.State == "failed" && errors.IsOutOfMemory(b.Block) ? "impossible" : b.State,
             b.State == "failed" ? errors.Of(b.Block) ?? "the engine gave no reason" : null,
-            (int?)b.Tokens, b.LoadMs, b.PeakRss, b.Ns, b.WarmupNs)).ToList();
+            (int?)b.Tokens, b.LoadMs, b.PeakRss, Samples(b.Ns), Samples(b.WarmupNs))).ToList();
         var nlls = collected.Result.Blocks
             .Where(b => b.State == "done" && collected.NllFiles.ContainsKey(b.Block))
             .ToDictionary(b => b.Block, b => new NllFile(collected.NllFiles[b.Block], b.Windows ?? 0, b.Targets ?? 0));
@@ -58,6 +58,9 @@ public sealed record AttemptOutcome(
                 yield return (done.Block, done.NllFile!, done.NllSha256!, windows.Count, windows[0].Targets);
         }
     }
+
+    /// <summary>A perplexity block has no warm-up, which the engine writes as null.</summary>
+    private static IReadOnlyList<long> Samples(IReadOnlyList<long>? values) => values ?? [];
 
     public static List<EngineEvent> ReadJournal(byte[] bytes) => [.. new JournalReader().Append(bytes).Select(e => e.Event)];
 

@@ -41,6 +41,14 @@ public sealed partial class DeviceDriver(DriverServices services, DeviceLease le
             var wait = Backoff.After(failures, services.Options.RetryFirst, services.Options.RetryMax, Random.Shared.NextDouble());
             await services.Devices.FailedAsync(lease, DeviceState.Offline, e.Message, wait, ct);
         }
+        catch (Exception e) when (e is not (LeaseLostException or OperationCanceledException or Npgsql.NpgsqlException))
+        {
+            // A defect of ours: say so on the device, and try again with growing pauses instead of spinning.
+            LogDefect(e, device.Name);
+            var row = await services.Devices.ReadOwnedAsync(lease, ct);
+            var wait = Backoff.After(row.Failures + 1, services.Options.RetryFirst, services.Options.RetryMax, Random.Shared.NextDouble());
+            await services.Devices.FailedAsync(lease, row.StateValue, $"internal error, tried again soon: {e.Message}", wait, ct);
+        }
     }
 
     private async Task DriveAsync(BoardSession session, CancellationToken ct)
@@ -120,6 +128,9 @@ public sealed partial class DeviceDriver(DriverServices services, DeviceLease le
             await services.Devices.SeenAsync(lease, ct);
         }
     }
+
+    [LoggerMessage(LogLevel.Error, "The driver of {Device} failed")]
+    private partial void LogDefect(Exception e, string device);
 
     [LoggerMessage(LogLevel.Warning, "{Device} cannot be driven now: {Reason}")]
     private partial void LogUnfit(string device, string reason);

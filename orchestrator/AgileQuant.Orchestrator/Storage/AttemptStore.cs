@@ -26,6 +26,7 @@ public sealed class AttemptRow
     public string Transport { get; init; } = "";
     public string? Gate { get; init; }
     public long JournalOffset { get; init; }
+    public int CollectFailures { get; init; }
     public DateTimeOffset StartedAt { get; init; }
     public DateTimeOffset? FinishedAt { get; init; }
     public string NodeName { get; init; } = "";
@@ -101,6 +102,10 @@ public sealed class AttemptStore(Database database, NodeIdentity node)
     /// <summary>The engine runs, or a new owner follows it.</summary>
     public Task RunningAsync(DeviceLease lease, Guid attempt, CancellationToken ct) =>
         WriteAsync(lease, attempt, "state = 'running', epoch = @Epoch, node_id = @node", null, ct);
+
+    /// <summary>Its results could not be brought home or do not make sense.</summary>
+    public Task CollectFailedAsync(DeviceLease lease, Guid attempt, CancellationToken ct) =>
+        WriteAsync(lease, attempt, "collect_failures = collect_failures + 1", null, ct);
 
     /// <summary>What the engine said about itself in its first event.</summary>
     public Task DescribeAsync(DeviceLease lease, Guid attempt, string? version, string? build, string? isa, string? bootId, CancellationToken ct) =>

@@ -250,6 +250,8 @@ create table attempt (
     transport text not null,
     gate jsonb,
     journal_offset bigint not null default 0,
+    -- How often its results could not be brought home; after some it counts as failed.
+    collect_failures int not null default 0,
     progress double precision not null default 0,
     started_at timestamptz not null default clock_timestamp(),
     finished_at timestamptz,
