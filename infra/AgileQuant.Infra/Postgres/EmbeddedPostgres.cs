@@ -54,16 +54,23 @@ public sealed partial class EmbeddedPostgres : IAsyncDisposable
         {
             await cluster._account.MakePrivateFolderAsync(cluster._layout.Folder, cancellation);
             await cluster._account.RequireReachableAsync(cluster._layout.Folder, cancellation);
-            await cluster.EnsureRunningAsync(cancellation);
-            await cluster.EnsureDatabaseAsync(options.Database, cancellation);
-        }
+            if (options.Disposable)
+            {
+                cluster.StartGuard(); // first, so that nothing stays behind if this process is killed while starting
+            }
 
-        if (options.Disposable)
-        {
-            cluster.StartGuard();
+            try
+            {
+                await cluster.EnsureRunningAsync(cancellation);
+                await cluster.EnsureDatabaseAsync(options.Database, cancellation);
+                return cluster;
+            }
+            catch when (options.Disposable)
+            {
+                await cluster.DisposeAsync();
+                throw;
+            }
         }
-
-        return cluster;
     }
 
     /// <summary>Stops the cluster in a folder, if one runs there, whoever started it.</summary>
