@@ -1,4 +1,5 @@
 using System.Text.Json;
+using AgileQuant.Engine.Tests.Native;
 using Shouldly;
 
 namespace AgileQuant.Engine.Tests.Reference;
@@ -15,7 +16,7 @@ public sealed class ReferencePerplexityTests(ITestOutputHelper output)
         using var training = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(TestData.DocsLlama, "training.json")));
         var expected = training.RootElement.GetProperty("conventions").GetProperty(name).GetProperty("window_nll_sum");
 
-        var nlls = ReferenceModel.Load(Packs.Pack("docs-llama", "fp16")).Score(Packs.Tokens("docs-llama"), convention, 0, 2);
+        var nlls = NativeScores.OfReference("docs-llama", "fp16", convention, 2);
 
         for (var w = 0; w < nlls.Length; w++)
         {
@@ -46,10 +47,9 @@ public sealed class ReferencePerplexityTests(ITestOutputHelper output)
     public void Quantized_packs_stay_near_the_baseline(string precision, double tolerance)
     {
         var convention = PerplexityConvention.Parse("llama.cpp-512");
-        var tokens = Packs.Tokens("docs-llama");
 
-        var baseline = convention.Perplexity(ReferenceModel.Load(Packs.Pack("docs-llama", "fp16")).Score(tokens, convention, 0, 2));
-        var quantized = convention.Perplexity(ReferenceModel.Load(Packs.Pack("docs-llama", precision)).Score(tokens, convention, 0, 2));
+        var baseline = convention.Perplexity(NativeScores.OfReference("docs-llama", "fp16", convention, 2));
+        var quantized = convention.Perplexity(NativeScores.OfReference("docs-llama", precision, convention, 2));
 
         output.WriteLine($"{precision}: {quantized:F4}, fp16 {baseline:F4}");
         quantized.ShouldBe(baseline, baseline * tolerance);
