@@ -10,7 +10,7 @@ public static class Quantizers
 {
     /// <summary>
     /// An activation row: <c>s = absmax / limit</c>, <c>q = clamp(rint(x * (limit / absmax)))</c>; a zero row, and one so small
-    /// that the reciprocal is not finite, has scale 0 and zeros.
+    /// that the reciprocal exceeds 3e38, has scale 0 and zeros.
     /// </summary>
     /// <param name="row">fp32 inputs of a linear for one token.</param>
     /// <param name="bits">8: -127..127. 4: -7..7.</param>
@@ -21,7 +21,7 @@ public static class Quantizers
         float limit = bits == 8 ? 127 : 7;
         var largest = AbsoluteMaximum(row);
         var inverse = limit / largest;
-        if (largest == 0 || !float.IsFinite(inverse))
+        if (largest == 0 || inverse > 3e38f)
         {
             quantized.Clear();
             return 0;
@@ -95,7 +95,7 @@ public static class Quantizers
     {
         if (probability <= 0)
             return 0;
-        var exponent = MathF.Round(-MathF.Log2(probability), MidpointRounding.ToEven);
+        var exponent = Math.Round(-Math.Log2(probability), MidpointRounding.ToEven); // fp64: exact beside the rounding edges
         return exponent <= 15 ? MathF.ScaleB(1, -(int)exponent) : 0;
     }
 

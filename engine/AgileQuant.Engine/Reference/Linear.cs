@@ -26,7 +26,7 @@ public abstract class Linear
             _ => (TensorType.I8, [Quantizers.Groups(inputs, groupSize).Size * Quantizers.Groups(inputs, groupSize).Count / 2, outputs]),
         });
         if (weightBits == 16)
-            return new HalfLinear { Inputs = inputs, Outputs = outputs, Weights = pack.ReadFloats(weight) };
+            return HalfLinear.FromRows(pack.ReadFloats(weight), inputs, outputs);
 
         var scale = pack.Tensor(name + ".scale");
         if (weightBits == 8)
@@ -69,17 +69,28 @@ public abstract class Linear
     }
 }
 
-/// <summary>fp16 weights widened to fp32, fp32 arithmetic.</summary>
+/// <summary>fp16 weights widened to fp32, fp32 arithmetic, additions in the order of <see cref="Sums.Product"/>.</summary>
 public sealed class HalfLinear : Linear
 {
-    /// <summary><c>[out][in]</c>, widened.</summary>
-    public required float[] Weights { get; init; }
+    /// <summary><c>[in][out]</c>, widened: all outputs of one input lie together.</summary>
+    public required float[] Columns { get; init; }
+
+    /// <param name="rows"><c>[out][in]</c>, as a pack stores them.</param>
+    public static HalfLinear FromRows(float[] rows, int inputs, int outputs)
+    {
+        var columns = new float[rows.Length];
+        Parallel.For(0, inputs, i =>
+        {
+            for (var o = 0; o < outputs; o++)
+                columns[i * outputs + o] = rows[o * inputs + i];
+        });
+        return new HalfLinear { Inputs = inputs, Outputs = outputs, Columns = columns };
+    }
 
     public override float[] Apply(ReadOnlySpan<float> x)
     {
         var y = new float[Outputs];
-        for (var o = 0; o < Outputs; o++)
-            y[o] = TensorPrimitives.Dot(x, Weights.AsSpan(o * Inputs, Inputs));
+        Sums.Product(x, i => Columns.AsSpan(i * Outputs, Outputs), y);
         return y;
     }
 }

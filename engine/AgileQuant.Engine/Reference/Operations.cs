@@ -9,8 +9,9 @@ public static class Operations
     /// <summary><c>x * w / sqrt(mean(x^2) + eps)</c></summary>
     public static float[] RmsNorm(ReadOnlySpan<float> x, ReadOnlySpan<float> weight, float epsilon)
     {
-        var inverse = 1f / MathF.Sqrt(TensorPrimitives.SumOfSquares(x) / x.Length + epsilon);
         var y = new float[x.Length];
+        TensorPrimitives.Multiply(x, x, y);
+        var inverse = 1f / MathF.Sqrt(Sums.InLanes(y) / x.Length + epsilon);
         for (var i = 0; i < y.Length; i++)
             y[i] = x[i] * inverse * weight[i];
         return y;
@@ -23,7 +24,7 @@ public static class Operations
         var table = new (float, float)[headDimension / 2];
         for (var i = 0; i < table.Length; i++)
         {
-            var angle = position * Math.Pow(ropeBase, -2.0 * i / headDimension) / (factors.IsEmpty ? 1 : factors[i]);
+            var angle = position * (Math.Pow(ropeBase, -2.0 * i / headDimension) / (factors.IsEmpty ? 1 : factors[i]));
             table[i] = ((float)Math.Cos(angle), (float)Math.Sin(angle));
         }
 
@@ -44,42 +45,57 @@ public static class Operations
         }
     }
 
-    /// <summary>In place, with the maximum subtracted.</summary>
-    public static void Softmax(Span<float> scores)
+    /// <summary>Of <c>scale * score</c>, in place, with the maximum subtracted.</summary>
+    public static void Softmax(Span<float> scores, float scale)
     {
-        var largest = TensorPrimitives.Max(scores);
-        float sum = 0;
+        var largest = TensorPrimitives.Max(scores) * scale;
         for (var i = 0; i < scores.Length; i++)
-        {
-            scores[i] = MathF.Exp(scores[i] - largest);
-            sum += scores[i];
-        }
-
+            scores[i] = Exp(scores[i] * scale - largest);
+        var sum = Sums.InLanes(scores);
         for (var i = 0; i < scores.Length; i++)
             scores[i] /= sum;
+    }
+
+    /// <summary>
+    /// e^x in fp32, the same bits everywhere and within 2 units in the last place: <c>x = n ln 2 + r</c> with n an integer, ln 2
+    /// in two parts, Taylor's polynomial of degree 7 for e^r; 0 below -87, e^88 above 88.
+    /// </summary>
+    public static float Exp(float x)
+    {
+        if (float.IsNaN(x) || x < -87)
+            return float.IsNaN(x) ? x : 0;
+        x = MathF.Min(x, 88);
+        var n = MathF.Round(x * 1.44269504f, MidpointRounding.ToEven);
+        var r = x - n * 0.693359375f - n * -2.12194440e-4f;
+        var p = 1f / 5040;
+        foreach (var coefficient in (ReadOnlySpan<float>)[1f / 720, 1f / 120, 1f / 24, 1f / 6, 0.5f, 1, 1])
+            p = p * r + coefficient;
+        return p * BitConverter.Int32BitsToSingle(((int)n + 127) << 23);
     }
 
     /// <summary>One head of one token: <c>softmax(q . k / sqrt(d))</c>, optionally through the log2 quantizer, times v.</summary>
     /// <param name="query"><c>[d]</c></param>
     /// <param name="keys">One row of <c>[d]</c> for each position up to the token's own, read back from fp16.</param>
-    /// <param name="values">As the keys.</param>
+    /// <param name="values">As the keys; later positions may follow and are not read.</param>
+    /// <param name="offset">Where the head begins in a row of keys or values.</param>
     /// <param name="log2Probabilities">Quantize the probabilities to powers of two (w4a4); they are not renormalized.</param>
     /// <param name="output"><c>[d]</c></param>
     public static void Attend(
-        ReadOnlySpan<float> query, ReadOnlySpan<float[]> keys, ReadOnlySpan<float[]> values, int offset, bool log2Probabilities,
+        ReadOnlySpan<float> query, ReadOnlySpan<float[]> keys, float[][] values, int offset, bool log2Probabilities,
         Span<float> output)
     {
         var probabilities = new float[keys.Length];
         for (var t = 0; t < keys.Length; t++)
-            probabilities[t] = TensorPrimitives.Dot(query, keys[t].AsSpan(offset, query.Length)) / MathF.Sqrt(query.Length);
-        Softmax(probabilities);
-        output.Clear();
-        for (var t = 0; t < values.Length; t++)
+            probabilities[t] = Sums.Dot(query, keys[t].AsSpan(offset, query.Length));
+        Softmax(probabilities, 1f / MathF.Sqrt(query.Length));
+        if (log2Probabilities)
         {
-            var p = log2Probabilities ? Quantizers.Log2Probability(probabilities[t]) : probabilities[t];
-            for (var i = 0; i < output.Length; i++)
-                output[i] += p * values[t][offset + i];
+            for (var t = 0; t < probabilities.Length; t++)
+                probabilities[t] = Quantizers.Log2Probability(probabilities[t]);
         }
+
+        var length = output.Length;
+        Sums.Product(probabilities, t => values[t].AsSpan(offset, length), output);
     }
 
     /// <summary><c>gate / (1 + exp(-gate)) * up</c></summary>
@@ -87,7 +103,7 @@ public static class Operations
     {
         var y = new float[gate.Length];
         for (var i = 0; i < y.Length; i++)
-            y[i] = gate[i] / (1f + MathF.Exp(-gate[i])) * up[i];
+            y[i] = gate[i] / (1f + Exp(-gate[i])) * up[i];
         return y;
     }
 

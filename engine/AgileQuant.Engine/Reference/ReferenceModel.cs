@@ -26,7 +26,7 @@ public sealed class ReferenceModel
         _outputNorm = pack.ReadFloats(pack.Tensor("output_norm.weight"));
         _ropeFactors = pack.Find("rope_freqs.weight") is { } factors ? pack.ReadFloats(factors) : [];
         _head = precision.IsBaseline && !pack.Contains("output.weight")
-            ? new HalfLinear { Inputs = shape.Dimension, Outputs = shape.VocabularySize, Weights = _embedding }
+            ? HalfLinear.FromRows(_embedding, shape.Dimension, shape.VocabularySize)
             : Linear.Load(
                 pack, "output", shape.Dimension, shape.VocabularySize, precision.IsBaseline ? 16 : 8, precision.IsBaseline ? 16 : 8, 0);
     }
@@ -135,7 +135,7 @@ public sealed class ReferenceModel
                 {
                     var kvHead = head / (shape.Heads / shape.KvHeads);
                     Operations.Attend(
-                        queries[t].AsSpan(head * shape.HeadDimension, shape.HeadDimension), keys.AsSpan(0, t + 1), values.AsSpan(0, t + 1),
+                        queries[t].AsSpan(head * shape.HeadDimension, shape.HeadDimension), keys.AsSpan(0, t + 1), values,
                         kvHead * shape.HeadDimension, precision.ActivationBits == 4,
                         attended.AsSpan(head * shape.HeadDimension, shape.HeadDimension));
                 }
