@@ -27,6 +27,8 @@ public sealed record EmulatedArmBoardOptions
 /// </summary>
 public sealed class EmulatedArmBoard : IAsyncDisposable
 {
+    private const int PowerOffRounds = 100;
+
     private readonly string _rootFolder;
     private readonly bool _keepRunning;
 
@@ -83,9 +85,17 @@ public sealed class EmulatedArmBoard : IAsyncDisposable
     public async Task PowerOffAsync(CancellationToken cancellationToken = default)
     {
         await Sshd.StopAsync(cancellationToken);
-        var guests = ProcessTable.WithArgument(_rootFolder);
-        var tracees = guests.SelectMany(ProcessTable.Descendants).ToList();
-        await ProcessTable.SignalAsync([.. tracees, .. guests], "KILL", cancellationToken);
+        // What proot holds goes before proot: without it, a program would go on outside the board's file system. A program
+        // may just be starting another one, so look again until nothing is left.
+        for (var round = 0; round < PowerOffRounds; round++)
+        {
+            var proots = ProcessTable.WithArgument(_rootFolder);
+            var programs = proots.SelectMany(ProcessTable.TracedBy).ToList();
+            await ProcessTable.SignalAsync(programs.Count > 0 ? programs : proots, "KILL", cancellationToken);
+            if (proots.Count == 0)
+                return;
+            await Task.Delay(20, cancellationToken);
+        }
     }
 
     public async ValueTask DisposeAsync()

@@ -7,9 +7,7 @@ internal static class ProcessTable
 {
     public static string CommandLine(int pid) => string.Join(' ', Arguments(pid));
 
-    public static IReadOnlyList<int> Children(int parent) => [.. All().Where(pid => Parent(pid) == parent)];
-
-    public static IEnumerable<int> Descendants(int parent) => Children(parent).SelectMany(c => Descendants(c).Prepend(c));
+    public static IReadOnlyList<int> Children(int parent) => [.. All().Where(pid => StatusNumber(pid, "PPid:") == parent)];
 
     /// <summary>Processes that have this very text as one of their arguments.</summary>
     public static IReadOnlyList<int> WithArgument(string argument) => [.. All().Where(pid => Arguments(pid).Contains(argument))];
@@ -40,16 +38,17 @@ internal static class ProcessTable
         }
     }
 
-    // "pid (name with any characters) state ppid ..."
-    private static int Parent(int pid)
+    /// <summary>Processes a debugger-like parent, such as proot, holds.</summary>
+    public static IReadOnlyList<int> TracedBy(int tracer) => [.. All().Where(pid => StatusNumber(pid, "TracerPid:") == tracer)];
+
+    private static int StatusNumber(int pid, string field)
     {
         try
         {
-            var stat = File.ReadAllText($"/proc/{pid}/stat");
-            var fields = stat[(stat.LastIndexOf(')') + 2)..].Split(' ');
-            return int.Parse(fields[1], CultureInfo.InvariantCulture);
+            var line = File.ReadLines($"/proc/{pid}/status").FirstOrDefault(l => l.StartsWith(field, StringComparison.Ordinal));
+            return int.TryParse(line?[field.Length..], NumberStyles.AllowLeadingWhite, CultureInfo.InvariantCulture, out var value) ? value : 0;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or FormatException or ArgumentOutOfRangeException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             return 0;
         }

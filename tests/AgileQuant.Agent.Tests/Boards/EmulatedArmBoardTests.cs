@@ -61,18 +61,18 @@ public sealed class EmulatedArmBoardTests : IAsyncLifetime
     {
         var shell = await ConnectAsync();
         var lives = Path.Combine(_board!.HomeFolder, "lives");
-        const string Script = "( trap '' HUP; while :; do echo x >> lives; sleep 0.1; done ) </dev/null >/dev/null 2>&1 & echo started";
-        var started = await shell.RunAsync(["sh", "-c", Script], null, Cancellation);
-        started.Stdout.ShouldBe("started\n");
+        const string Script = "( trap '' HUP; while :; do echo x >> lives; sleep 0.1; done ) </dev/null >/dev/null 2>&1 & echo \"$1 started\"";
+        var name = Guid.NewGuid().ToString("N");
+        var started = await shell.RunAsync(["sh", "-c", Script, "sh", name], null, Cancellation);
+        started.Stdout.ShouldBe($"{name} started\n");
         await shell.DisposeAsync();
         await _board.Sshd.CutSessionsAsync(Cancellation);
         var before = Length(lives);
         await UntilAsync(() => Length(lives) > before + 6);
 
         await _board.PowerOffAsync(Cancellation);
-        var after = Length(lives);
-        await Task.Delay(500, Cancellation);
-        Length(lives).ShouldBe(after);
+        // The program's arguments hold the name; nothing may be left of it, inside the board or outside.
+        ProcessesWith(name).ShouldBeEmpty();
     }
 
     public async ValueTask InitializeAsync() => _board = await EmulatedBoard.StartAsync(_folder);
@@ -83,6 +83,19 @@ public sealed class EmulatedArmBoardTests : IAsyncLifetime
             await _board.DisposeAsync();
         _folder.Delete(recursive: true);
     }
+
+    private static List<string> ProcessesWith(string argument) =>
+        [.. Directory.EnumerateDirectories("/proc").Where(p => char.IsAsciiDigit(Path.GetFileName(p)[0])).Where(p =>
+        {
+            try
+            {
+                return File.ReadAllText(p + "/cmdline").Contains(argument, StringComparison.Ordinal);
+            }
+            catch (IOException)
+            {
+                return false;
+            }
+        })];
 
     private static long Length(string path) => File.Exists(path) ? new FileInfo(path).Length : 0;
 
