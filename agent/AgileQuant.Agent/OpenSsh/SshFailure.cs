@@ -6,21 +6,21 @@ internal static class SshFailure
     private static readonly string[] AuthenticationMarks =
         ["Permission denied", "Too many authentication failures", "No supported authentication methods", "no mutual signature"];
 
-    /// <summary>The connection did not come up.</summary>
-    public static RemoteShellException Classify(ConnectionSettings settings, HostKeyOffer? offer, string stderr)
+    /// <summary>The connection did not come up. An exit code other than ssh's own is the remote shell's, after the login.</summary>
+    public static RemoteShellException Classify(ConnectionSettings settings, HostKeyOffer? offer, int? exitCode, string stderr)
     {
         if (offer is not null && offer.Fingerprint != settings.HostKeyFingerprint)
             return new HostKeyChangedException(settings.Address, settings.HostKeyFingerprint, offer.Fingerprint);
         if (stderr.Contains("Bad configuration option", StringComparison.Ordinal))
             return new RemoteShellException($"The ssh client refuses our options ({LastLine(stderr)}): OpenSSH 8.7 or newer is needed.");
-        if (AuthenticationMarks.Any(m => stderr.Contains(m, StringComparison.OrdinalIgnoreCase)))
-            return new AuthenticationFailedException(settings.Address, LastLine(stderr));
-        if (offer is not null && stderr.Trim().Length == 0)
+        if (exitCode is not (null or SshSession.OwnExitCode) && offer is not null)
         {
-            return new RemoteShellException($"{settings.Address} let us in but its login shell ended without running a command. " +
-                                            "Give the user a normal shell that finds 'sh'.");
+            return new RemoteShellException($"{settings.Address} let us in but its login shell did not run a command (exit code {exitCode}: " +
+                                            $"{LastLine(stderr)}). Give the user a normal shell that finds 'sh'.");
         }
 
+        if (AuthenticationMarks.Any(m => stderr.Contains(m, StringComparison.OrdinalIgnoreCase)))
+            return new AuthenticationFailedException(settings.Address, LastLine(stderr));
         return new HostUnreachableException(settings.Address, LastLine(stderr));
     }
 

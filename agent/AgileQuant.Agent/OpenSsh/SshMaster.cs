@@ -105,7 +105,8 @@ internal sealed class SshMaster : IAsyncDisposable
             }
 
             await EndsWithinAsync(CloseGrace);
-            throw SshFailure.Classify(settings, pin.Offer(settings.Address), _stderr.Text);
+            int? exitCode = _process.HasExited ? _process.ExitCode : null;
+            throw SshFailure.Classify(settings, pin.Offer(settings.Address), exitCode, _stderr.Text);
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
