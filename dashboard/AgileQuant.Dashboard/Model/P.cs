@@ -1,1 +1,0 @@
-namespace AgileQuant.Dashboard.Model; internal static class Placeholder;
