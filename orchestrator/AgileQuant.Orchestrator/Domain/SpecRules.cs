@@ -6,6 +6,16 @@ namespace AgileQuant.Orchestrator.Domain;
 /// <summary>Bounds on a spec, checked before anything else looks at it.</summary>
 public static class SpecRules
 {
+    /// <summary>Puts empty lists and defaults where a file or a request left something out.</summary>
+    public static MatrixSpec Complete(MatrixSpec spec) => spec with
+    {
+        Devices = spec.Devices ?? [],
+        Models = spec.Models ?? [],
+        Precisions = spec.Precisions ?? [],
+        Workloads = [.. (spec.Workloads ?? []).Select(w => w with { Models = w.Models ?? [] })],
+        Policy = spec.Policy ?? new PolicySpec(),
+    };
+
     /// <exception cref="UserErrorException">Something is missing or out of its bounds.</exception>
     public static void Check(MatrixSpec spec)
     {

@@ -37,7 +37,7 @@ public sealed partial class AttemptFollower(DriverServices services, DeviceLease
         var job = await services.Jobs.FindAsync(attempt.JobId, ct) ?? throw new InvalidOperationException("the attempt's job is gone");
         var blocks = await services.Jobs.BlocksAsync(job.Id, ct);
         var windows = job.IsTiming ? 0 : await WindowsAsync(job, ct);
-        var progress = new JobProgress(attempt.StartedAt, blocks.Count(b => b.State == "planned"), windows);
+        var progress = new JobProgress(attempt.StartedAt, blocks.Count(b => b.State == "planned"), windows, attempt.Progress);
         var end = await FollowToEndAsync(attempt, job, progress, ct);
         if (end == End.StopWanted)
             await session.RetryAsync(async token => await (await session.EngineAsync(attempt.EngineSha256, token)).StopAsync(attempt.Id.ToString(), StopWait, token), ct);

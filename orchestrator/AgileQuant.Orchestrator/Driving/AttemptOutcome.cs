@@ -9,14 +9,18 @@ namespace AgileQuant.Orchestrator.Driving;
 /// <param name="Status">done, failed, stopped or lost.</param>
 /// <param name="Blocks">Finished and failed blocks.</param>
 /// <param name="NllFiles">By block: local file, windows and targets.</param>
+/// <param name="Isa">Kernel set that ran.</param>
 /// <param name="Error">The first error that concerns no block; null: none.</param>
+/// <param name="Throttled">The board reported throttling while it ran.</param>
 public sealed record AttemptOutcome(
-    string Status, IReadOnlyList<StagedBlock> Blocks, IReadOnlyDictionary<int, NllFile> NllFiles, string? Isa, string? Error)
+    string Status, IReadOnlyList<StagedBlock> Blocks, IReadOnlyDictionary<int, NllFile> NllFiles, string? Isa, string? Error,
+    bool Throttled = false)
 {
     /// <summary>From result.json and the journal (for the errors' words).</summary>
     public static async Task<AttemptOutcome> FromResultAsync(CollectedResult collected, CancellationToken ct)
     {
-        var errors = JournalErrors.From(ReadJournal(await File.ReadAllBytesAsync(collected.JournalPath, ct)));
+        var events = ReadJournal(await File.ReadAllBytesAsync(collected.JournalPath, ct));
+        var errors = JournalErrors.From(events);
         var blocks = collected.Result.Blocks.Where(b => b.State is "done" or "failed").Select(b => new StagedBlock(
             b.Block, b.State == "failed" && errors.IsOutOfMemory(b.Block) ? "impossible" : b.State,
             b.State == "failed" ? errors.Of(b.Block) ?? "the engine gave no reason" : null,
@@ -24,7 +28,7 @@ public sealed record AttemptOutcome(
         var nlls = collected.Result.Blocks
             .Where(b => b.State == "done" && collected.NllFiles.ContainsKey(b.Block))
             .ToDictionary(b => b.Block, b => new NllFile(collected.NllFiles[b.Block], b.Windows ?? 0, b.Targets ?? 0));
-        return new AttemptOutcome(collected.Result.Status, blocks, nlls, collected.Result.Isa, errors.Of(null));
+        return new AttemptOutcome(collected.Result.Status, blocks, nlls, collected.Result.Isa, errors.Of(null), events.Any(TelemetryReading.IsThrottled));
     }
 
     /// <summary>From the journal alone, of an engine that was killed: every block that it had finished.</summary>
@@ -45,7 +49,8 @@ public sealed record AttemptOutcome(
         }
 
         return new AttemptOutcome(
-            "lost", blocks, new Dictionary<int, NllFile>(), events.OfType<JobEvent>().FirstOrDefault()?.Isa, errors.Of(null));
+            "lost", blocks, new Dictionary<int, NllFile>(), events.OfType<JobEvent>().FirstOrDefault()?.Isa, errors.Of(null),
+            events.Any(TelemetryReading.IsThrottled));
     }
 
     /// <summary>Finished perplexity blocks of a journal: file name, hash, windows and targets.</summary>

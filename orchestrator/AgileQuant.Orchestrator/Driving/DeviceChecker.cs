@@ -1,4 +1,5 @@
 using AgileQuant.Agent;
+using AgileQuant.Agent.Protocol;
 using AgileQuant.Orchestrator.Contracts;
 using AgileQuant.Orchestrator.Ownership;
 using AgileQuant.Orchestrator.Storage;
@@ -69,13 +70,17 @@ public sealed class DeviceChecker(DriverServices services, DeviceLease lease, Bo
     {
         var engine = await session.EngineAsync(row.Sha256, ct);
         var info = await engine.InfoAsync(ct);
+        await services.Assets.DescribeEngineAsync(row.Sha256, info.Version, info.Build ?? "unknown", ct);
         // Emulated CPUs are some twenty times slower: the quick test covers every kernel with fewer cases.
         var report = await engine.SelfTestAsync(device.KindValue != DeviceKind.Real, ct);
         var isa = string.Join(", ", info.Kernels.OrderBy(k => k.Key, StringComparer.Ordinal).Select(k => $"{k.Key}: {k.Value}"));
         return new SelfTestView(
             report.Passed, info.Version, row.Sha256, isa, DateTimeOffset.UtcNow,
-            [.. report.Kernels.Select(k => new KernelCheckView(k.Kernel, k.Isa ?? "", 1, k.Ok, k.Detail))]);
+            [.. report.Kernels.Select(k => new KernelCheckView(k.Kernel, k.Isa ?? "", k.Shapes, k.Ok, Detail(k)))]);
     }
+
+    private static string Detail(SelfTestEvent k) =>
+        $"largest difference {k.MaxDifference?.ToString("0.###e+0") ?? "is not a number"}, tolerance {k.Tolerance:0.###e+0}";
 
     private static string Describe(SelfTestView test)
     {

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using AgileQuant.Agent;
+using AgileQuant.Agent.Protocol;
 using AgileQuant.Orchestrator.Contracts;
 using AgileQuant.Orchestrator.Domain;
 using AgileQuant.Orchestrator.Ownership;
@@ -14,6 +15,9 @@ namespace AgileQuant.Orchestrator.Driving;
 /// </summary>
 public sealed partial class DeviceDriver(DriverServices services, DeviceLease lease, ILogger logger)
 {
+    private static readonly TimeSpan StopWait = TimeSpan.FromSeconds(10);
+    private bool _swept;
+
     /// <summary>Ends when there is nothing to do for a while, when the board cannot be driven now, or on cancellation.</summary>
     /// <exception cref="LeaseLostException">Another driver has the device.</exception>
     public async Task RunAsync(CancellationToken ct)
@@ -34,9 +38,11 @@ public sealed partial class DeviceDriver(DriverServices services, DeviceLease le
             await services.Devices.QuarantineAsync(device.Id, e.Message, ct);
             await services.Devices.CheckedAsync(lease, device.CheckRequested, null, DeviceState.Bad, e.Message, ct);
         }
-        catch (Exception e) when (e is RemoteShellException or Agent.Protocol.ProtocolException)
+        catch (Exception e) when (e is RemoteShellException or ProtocolException)
         {
             LogUnfit(device.Name, e.Message);
+            if (await AbandonAsync(device.Id, ct))
+                return;
             var failures = (await services.Devices.ReadOwnedAsync(lease, ct)).Failures + 1;
             var wait = Backoff.After(failures, services.Options.RetryFirst, services.Options.RetryMax, Random.Shared.NextDouble());
             await services.Devices.FailedAsync(lease, DeviceState.Offline, e.Message, wait, ct);
@@ -49,6 +55,25 @@ public sealed partial class DeviceDriver(DriverServices services, DeviceLease le
             var wait = Backoff.After(row.Failures + 1, services.Options.RetryFirst, services.Options.RetryMax, Random.Shared.NextDouble());
             await services.Devices.FailedAsync(lease, row.StateValue, $"internal error, tried again soon: {e.Message}", wait, ct);
         }
+    }
+
+    /// <summary>
+    /// The board is away: an attempt that nobody wants any more is ended without it, and a device that was removed is retired.
+    /// What may still run there is found and stopped when the board is back. True: the device is retired.
+    /// </summary>
+    private async Task<bool> AbandonAsync(Guid deviceId, CancellationToken ct)
+    {
+        var device = await services.Devices.ReadOwnedAsync(lease, ct);
+        var removed = device.DesiredState == "retired";
+        if (await services.Attempts.LiveAsync(deviceId, ct) is { } attempt
+            && (removed || await services.Jobs.FindAsync(attempt.JobId, ct) is { CancelRequested: true }))
+        {
+            await services.Attempts.AcceptAsync(lease, attempt.Id, "stopped", "no longer wanted, and the board cannot be reached", TimeSpan.Zero, ct);
+        }
+
+        if (removed)
+            await services.Devices.SetStateAsync(lease, DeviceState.Retired, "removed while it could not be reached", ct);
+        return removed;
     }
 
     private async Task DriveAsync(BoardSession session, CancellationToken ct)
@@ -78,6 +103,9 @@ public sealed partial class DeviceDriver(DriverServices services, DeviceLease le
             return true;
         }
 
+        if (!_swept && device.EngineSha256 is { } known && device.State != "bad")
+            await SweepAsync(session, device.Id, known, ct);
+
         if (device.DesiredState == "retired")
         {
             await services.Devices.SetStateAsync(lease, DeviceState.Retired, "removed", ct);
@@ -106,6 +134,34 @@ public sealed partial class DeviceDriver(DriverServices services, DeviceLease le
 
         await RestAsync(session, device, ct);
         return false;
+    }
+
+    /// <summary>
+    /// Once a driver: removes job folders of attempts that have ended (a driver died between acceptance and cleaning), and
+    /// stops an engine of ours whose attempt has ended (it was abandoned while the board was away).
+    /// </summary>
+    private async Task SweepAsync(BoardSession session, Guid deviceId, string engineSha, CancellationToken ct)
+    {
+        _swept = true;
+        var engine = await session.EngineAsync(engineSha, ct);
+        EngineStatus status;
+        try
+        {
+            status = await engine.StatusAsync(null, ct);
+        }
+        catch (RemoteCommandException)
+        {
+            return; // The engine is gone from the board: the next check brings it back.
+        }
+
+        var ended = (await services.Attempts.EndedAsync(deviceId, [.. status.Jobs.Select(j => j.Attempt).Where(a => Guid.TryParse(a, out _)).Select(Guid.Parse)], ct))
+            .Select(a => a.ToString()).ToHashSet();
+        foreach (var job in status.Jobs.Where(j => ended.Contains(j.Attempt)))
+        {
+            if (job.State == "running" && !await engine.StopAsync(job.Attempt, StopWait, ct))
+                continue;
+            await engine.CleanAsync(job.Attempt, ct);
+        }
     }
 
     private async Task<bool> NeedsCheckAsync(DeviceRow device, CancellationToken ct)

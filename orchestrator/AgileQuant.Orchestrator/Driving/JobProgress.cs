@@ -12,7 +12,7 @@ public sealed class JobProgress(DateTimeOffset started, int blocks, int windows,
 {
     private const int MaxPoints = 64;
     private readonly List<TelemetryPoint> _points = [];
-    private int _done;
+    private int _done = (int)Math.Floor(resumed * blocks);
     private int _windows;
 
     /// <summary>0 to 1; never falls.</summary>

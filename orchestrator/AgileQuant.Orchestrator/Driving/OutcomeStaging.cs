@@ -69,7 +69,7 @@ public static class OutcomeStaging
             rates.Select(r => r.Count).DefaultIfEmpty(0).Min(),
             TrustGrade.ClockResidency(clocks, input.MaxMhz),
             input.Telemetry.Any(t => t.Celsius is not null) || gate?.Reading.Celsius is not null,
-            gate?.Reading.Celsius - gate?.Reference.IdleCelsius, gate?.Reading.Busy, false, gate?.Note));
+            gate?.Reading.Celsius - gate?.Reference.IdleCelsius, gate?.Reading.Busy, input.Outcome.Throttled, gate?.Note));
     }
 
     private static StagedOutcome Perplexity(OutcomeInput input)

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using AgileQuant.Agent.Protocol;
 using AgileQuant.Orchestrator.Contracts;
 
@@ -13,6 +14,14 @@ public static class TelemetryReading
         attemptStarted.AddMilliseconds(e.Ms), Hottest(e), MeanMhz(e), e.Busy, e.MemAvailable, e.PowerW);
 
     public static double? Hottest(TelemetryEvent e) => e.TempC?.Values.Where(c => c is > Coldest and < Hottest0 and not 0).Max();
+
+    /// <summary>A flag that is true, a bit mask or counter that is not 0.</summary>
+    public static bool IsThrottled(EngineEvent e) => e is TelemetryEvent { Throttled: { } flag } && flag.ValueKind switch
+    {
+        JsonValueKind.True => true,
+        JsonValueKind.Number => flag.TryGetInt64(out var bits) && bits != 0,
+        _ => false,
+    };
 
     public static double? MeanMhz(TelemetryEvent e) => e.CpuMhz?.Where(m => m > 0).Average();
 }

@@ -9,13 +9,16 @@ public sealed class MatrixService(MatrixStore matrices, ViewStore views, DeviceS
 {
     public async Task<MatrixPlanView> PlanAsync(MatrixSpec spec, CancellationToken ct = default)
     {
-        var plan = MatrixPlanner.Plan(spec, await CatalogueAsync(ct));
+        var plan = MatrixPlanner.Plan(SpecRules.Complete(spec), await CatalogueAsync(ct));
         return new MatrixPlanView(
             plan.Runs.Count, plan.Jobs.Count(j => j.Kind == "timing"), plan.Jobs.Count(j => j.Kind == "perplexity"), plan.Packs.Count, plan.Warnings);
     }
 
-    public async Task<Guid> StartAsync(MatrixSpec spec, string createdBy, CancellationToken ct = default) =>
-        await matrices.AddAsync(spec, MatrixPlanner.Plan(spec, await CatalogueAsync(ct)), createdBy, ct);
+    public async Task<Guid> StartAsync(MatrixSpec spec, string createdBy, CancellationToken ct = default)
+    {
+        var complete = SpecRules.Complete(spec);
+        return await matrices.AddAsync(complete, MatrixPlanner.Plan(complete, await CatalogueAsync(ct)), createdBy, ct);
+    }
 
     public Task<IReadOnlyList<MatrixSummaryView>> ListAsync(int limit = 100, CancellationToken ct = default) =>
         views.MatricesAsync(Math.Clamp(limit, 1, 1000), ct);

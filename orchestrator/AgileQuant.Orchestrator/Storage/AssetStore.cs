@@ -171,6 +171,11 @@ public sealed class AssetStore(Database database)
         return (await CurrentEngineAsync(target, ct))!;
     }
 
+    /// <summary>Fills in what an engine says of itself, where this machine could not run it.</summary>
+    public Task DescribeEngineAsync(string sha, string version, string build, CancellationToken ct) =>
+        database.ExecuteAsync(
+            "update engine set version = @version, build = @build where sha256 = @sha and version = 'unknown'", new { sha, version, build }, ct);
+
     public Task<PackRow?> PackAsync(Guid id, CancellationToken ct) => database.FirstAsync<PackRow>("select * from pack where id = @id", new { id }, ct);
 
     public Task<TokenFileRow?> TokenFileAsync(Guid id, CancellationToken ct) =>

@@ -27,6 +27,7 @@ public sealed class AttemptRow
     public string? Gate { get; init; }
     public long JournalOffset { get; init; }
     public int CollectFailures { get; init; }
+    public double Progress { get; init; }
     public DateTimeOffset StartedAt { get; init; }
     public DateTimeOffset? FinishedAt { get; init; }
     public string NodeName { get; init; } = "";
@@ -60,6 +61,12 @@ public sealed class AttemptStore(Database database, NodeIdentity node)
     public Task<AttemptRow?> LiveAsync(Guid deviceId, CancellationToken ct) =>
         database.FirstAsync<AttemptRow>(
             "select * from attempt where device_id = @deviceId and state in ('starting', 'running')", new { deviceId }, ct);
+
+    /// <summary>Those of the given attempts of a device that have ended here.</summary>
+    public Task<List<Guid>> EndedAsync(Guid deviceId, Guid[] attempts, CancellationToken ct) =>
+        database.QueryAsync<Guid>(
+            "select id from attempt where device_id = @deviceId and id = any(@attempts) and state not in ('starting', 'running')",
+            new { deviceId, attempts }, ct);
 
     /// <summary>Writes the attempt before the engine starts, and marks its job as running.</summary>
     /// <exception cref="LeaseLostException">The lease is lost.</exception>
