@@ -45,6 +45,8 @@ public static class DashboardExtensions
     public static WebApplication MapAgileQuantDashboard(this WebApplication app)
     {
         StaticAssets.EnsurePresent(app.Environment, app.Configuration);
+        app.Use(SecurityHeaders.AddAsync);
+        app.Use(NotFoundPages.LeadAsync);
         app.UseStaticFiles(StaticAssets.Options(app.Environment));
         app.UseAuthentication();
         app.UseAuthorization();

@@ -26,7 +26,6 @@ internal static class SignInEndpoints
         HttpContext context, ISignInService signIn, string? token, string? returnUrl, CancellationToken ct)
     {
         context.Response.Headers.CacheControl = "no-store";
-        context.Response.Headers["Referrer-Policy"] = "no-referrer"; // the token is in this page's address
         if (string.IsNullOrWhiteSpace(token))
         {
             return Page(refused: false, StatusCodes.Status200OK);

@@ -14,9 +14,12 @@ internal static class Format
     /// <summary>At least three significant digits: 0.457, 6.10, 21.4, 156, 1,234.</summary>
     internal static string Number(double value)
     {
-        var digits = Math.Abs(value) switch { < 1 => "0.000", < 10 => "0.00", < 100 => "0.0", _ => "#,##0" };
+        var digits = Math.Abs(value) switch { 0 => "0", < 1 => "0.000", < 10 => "0.00", < 100 => "0.0", _ => "#,##0" };
         return Minus(value.ToString(digits, CultureInfo.InvariantCulture));
     }
+
+    /// <summary>A spread in percent, at most two places: 0.8%, 1.94%.</summary>
+    internal static string Spread(double percent) => percent.ToString("0.##", CultureInfo.InvariantCulture) + "%";
 
     internal static string Rate(double? tokensPerSecond) => tokensPerSecond is { } v ? Number(v) + " tok/s" : None;
 
@@ -34,7 +37,7 @@ internal static class Format
         return $"{sign}{text}%";
     }
 
-    internal static string Percent(double share) => share.ToString(share < 0.1 ? "0.0%" : "0%", CultureInfo.InvariantCulture).Replace(" %", "%", StringComparison.Ordinal);
+    internal static string Percent(double share) => share.ToString(share is > 0 and < 0.1 ? "0.0%" : "0%", CultureInfo.InvariantCulture).Replace(" %", "%", StringComparison.Ordinal);
 
     internal static string Perplexity(double value) => value.ToString(value < 100 ? "0.000" : "#,##0.0", CultureInfo.InvariantCulture);
 

@@ -3,7 +3,7 @@ using AgileQuant.Orchestrator.Contracts;
 namespace AgileQuant.Dashboard.Model;
 
 /// <summary>What the cells of a heat map show.</summary>
-internal enum Metric { GenerationSpeedup, PrefillSpeedup, GenerationSpeed, PrefillSpeed, PerplexityDelta, Perplexity }
+public enum Metric { GenerationSpeedup, PrefillSpeedup, GenerationSpeed, PrefillSpeed, PerplexityDelta, Perplexity }
 
 /// <summary>How a cell looks: a measured value, or the reason why there is none.</summary>
 public enum CellTone { Value, Baseline, Pending, Active, Failed, Cancelled, NotApplicable }
@@ -20,7 +20,8 @@ public sealed record HeatCell(
 public sealed record HeatRow(string Device, DeviceKind Kind, IReadOnlyList<HeatCell> Cells);
 
 /// <summary>One heat map: devices x precisions of one model and workload.</summary>
-public sealed record HeatGroup(string Model, bool RandomWeights, string Workload, IReadOnlyList<string> Precisions, IReadOnlyList<HeatRow> Rows);
+/// <param name="Metric">The metric asked for, or the next best one where this workload does not measure it.</param>
+public sealed record HeatGroup(string Model, bool RandomWeights, string Workload, Metric Metric, IReadOnlyList<string> Precisions, IReadOnlyList<HeatRow> Rows);
 
 /// <summary>Arranges a matrix's runs as heat maps. Pure: the same runs give the same cells.</summary>
 internal static class HeatMap
@@ -30,7 +31,7 @@ internal static class HeatMap
         .. matrix.Runs.GroupBy(run => (run.Model, run.Workload))
             .OrderBy(group => IndexOf(matrix.Spec.Models, group.Key.Model))
             .ThenBy(group => IndexOf([.. matrix.Spec.Workloads.Select(w => w.Name)], group.Key.Workload))
-            .Select(group => Group(matrix.Spec, [.. group], metric)),
+            .Select(group => Group(matrix.Spec, [.. group], Nearest(matrix.Spec, group.First(), metric))),
     ];
 
     private static HeatGroup Group(MatrixSpec spec, IReadOnlyList<RunSummaryView> runs, Metric metric)
@@ -40,7 +41,22 @@ internal static class HeatMap
         var rows = devices.Select(device => new HeatRow(
             device, runs.First(r => r.Device == device).DeviceKind,
             [.. precisions.Select(p => Cell(runs.FirstOrDefault(r => r.Device == device && r.Precision == p), metric))])).ToList();
-        return new(runs[0].Model, runs[0].RandomWeights, runs[0].Workload, precisions, Shaded(rows, metric));
+        return new(runs[0].Model, runs[0].RandomWeights, runs[0].Workload, metric, precisions, Shaded(rows, metric));
+    }
+
+    /// <summary>The wanted metric if the run's workload measures it, else the first that it does measure.</summary>
+    internal static Metric Nearest(MatrixSpec spec, RunSummaryView run, Metric wanted)
+    {
+        var workload = spec.Workloads.FirstOrDefault(w => w.Name == run.Workload);
+        return workload is null ? wanted
+            : new[] { wanted, Metric.GenerationSpeedup, Metric.PrefillSpeedup, Metric.PerplexityDelta }.FirstOrDefault(Measures, wanted);
+
+        bool Measures(Metric metric) => metric switch
+        {
+            Metric.GenerationSpeed or Metric.GenerationSpeedup => workload.Generate is not null,
+            Metric.PrefillSpeed or Metric.PrefillSpeedup => workload.Prompt is not null,
+            _ => workload.Dataset is not null && !run.RandomWeights,
+        };
     }
 
     /// <summary>The metric that has most to show for these workloads, for a first look.</summary>
@@ -104,10 +120,10 @@ internal static class HeatMap
             return null;
         }
 
-        var speed = $"{Format.Rate(rate.Median)}, MAD {Format.Number(rate.MadPercent)}% over {rate.Repetitions} repetitions";
+        var speed = $"{Format.Rate(rate.Median)}, MAD {Format.Spread(rate.MadPercent)} over {rate.Repetitions} repetitions";
         if (metric is Metric.GenerationSpeed or Metric.PrefillSpeed)
         {
-            return new(run, Format.Number(rate.Median), $"MAD {Format.Number(rate.MadPercent)}%", CellTone.Value, speed, rate.Median, null);
+            return new(run, Format.Number(rate.Median), $"MAD {Format.Spread(rate.MadPercent)}", CellTone.Value, speed, rate.Median, null);
         }
 
         if (rate.Speedup is not { } speedup)

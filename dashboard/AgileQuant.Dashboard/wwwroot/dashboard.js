@@ -19,14 +19,12 @@
     const choice = chosen();
     const dark = choice === "dark" || (choice === "system" && systemDark.matches);
     document.documentElement.dataset.theme = dark ? "dark" : "light";
+    document.documentElement.dataset.themeChoice = choice;
     const light = document.getElementById("theme-light");
     const darkSheet = document.getElementById("theme-dark");
     if (light && darkSheet) {
       light.media = dark ? "not all" : "all";
       darkSheet.media = dark ? "all" : "not all";
-    }
-    for (const name of document.querySelectorAll("[data-theme-name]")) {
-      name.textContent = `Theme: ${choice}`;
     }
   };
 

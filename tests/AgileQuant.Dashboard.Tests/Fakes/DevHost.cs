@@ -26,10 +26,10 @@ internal sealed class DevHost : IAsyncDisposable
             ContentRootPath = AppContext.BaseDirectory,
         });
         builder.WebHost.UseUrls($"http://127.0.0.1:{port}");
-        builder.Logging.ClearProviders().AddSimpleConsole().SetMinimumLevel(LogLevel.Warning);
+        builder.Logging.ClearProviders().AddSimpleConsole().SetMinimumLevel(LogLevel.Error);
         builder.Services.AddSingleton<IDeviceService>(bench).AddSingleton<IAssetService>(bench).AddSingleton<IMatrixService>(bench)
             .AddSingleton<IRunService>(bench).AddSingleton<IReportService>(bench).AddSingleton<IStatusService>(bench)
-            .AddSingleton<ISignInService>(bench).AddSingleton<IChangeFeed>(bench);
+            .AddSingleton<TimeProvider>(new StillClock()).AddSingleton<ISignInService>(bench).AddSingleton<IChangeFeed>(bench);
         builder.Services.AddAgileQuantDashboard();
         var app = builder.Build();
         app.MapAgileQuantDashboard();
@@ -43,4 +43,10 @@ internal sealed class DevHost : IAsyncDisposable
     internal Task WaitForShutdownAsync() => _app.WaitForShutdownAsync();
 
     public async ValueTask DisposeAsync() => await _app.DisposeAsync();
+
+    /// <summary>Tells the fakes' time of day, so that ages never change; timers run as ever.</summary>
+    private sealed class StillClock : TimeProvider
+    {
+        public override DateTimeOffset GetUtcNow() => FakeDevices.Now;
+    }
 }

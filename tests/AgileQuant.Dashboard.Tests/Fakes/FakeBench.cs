@@ -22,6 +22,14 @@ internal sealed class FakeBench : IDeviceService, IAssetService, IMatrixService,
         _matrices = empty ? [] : FakeMatrices.All(Devices);
     }
 
+    private readonly TaskCompletionSource _subscribed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>Open subscriptions to changes.</summary>
+    internal int Readers { get { lock (_gate) { return _readers.Count; } } }
+
+    /// <summary>Waits for the first subscription.</summary>
+    internal Task SubscribedAsync(CancellationToken ct) => _subscribed.Task.WaitAsync(ct);
+
     internal List<DeviceView> Devices { get; }
     internal List<ModelView> Models { get; }
     internal List<DatasetView> Datasets { get; }
@@ -242,6 +250,7 @@ internal sealed class FakeBench : IDeviceService, IAssetService, IMatrixService,
     {
         var channel = Channel.CreateBounded<ChangeEvent>(new BoundedChannelOptions(256) { FullMode = BoundedChannelFullMode.DropOldest });
         lock (_gate) { _readers.Add(channel); }
+        _subscribed.TrySetResult();
         try
         {
             await foreach (var change in channel.Reader.ReadAllAsync(ct)) { yield return change; }
