@@ -89,7 +89,7 @@ linux-x64)
         done
         [ -n "$cc" ] || fail "no compiler: apt-get install clang (or gcc)"
         link="-fsanitize=$sanitize" libc=glibc
-        extra="-fsanitize=$sanitize -fno-sanitize-recover=all -fno-omit-frame-pointer -O1"
+        extra="-fsanitize=$sanitize -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -DAQ_SANITIZED"
     else
         musl=/usr/lib/x86_64-linux-musl
         if have musl-gcc && [ -f $musl/libc.a ]; then

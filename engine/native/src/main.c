@@ -92,6 +92,7 @@ bool aq_arg_number(const struct aq_args *args, const char *name, uint64_t fallba
 
 int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); // a file-size limit is an error like a full disk
     if (argc < 2) return usage(stderr, AQ_USAGE);
     if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0) return usage(stdout, AQ_OK);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {

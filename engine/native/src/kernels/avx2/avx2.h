@@ -10,7 +10,13 @@
 
 enum { AVX2_NR = 16, AVX2_MR = 6 };
 
+// Inlined, so that row counts become constants and accumulators stay in registers. Sanitizer builds keep them as plain
+// functions: a hundred checked copies of each would compile for minutes.
+#ifdef AQ_SANITIZED
+#define AVX2_INLINE static __attribute__((noinline, unused))
+#else
 #define AVX2_INLINE static inline __attribute__((always_inline))
+#endif
 
 void avx2_pack_f16(uint16_t *dst, const uint16_t *src, size_t n, size_t k);
 void avx2_pack_i8(int8_t *dst, const int8_t *src, size_t n, size_t k);

@@ -156,9 +156,9 @@ AVX2_INLINE void product(const size_t run, const bool single, const struct aq_pr
 #undef TILE
             continue;
         }
-        uint8_t *unpacked = p->scratch; // unpacked once for all rows
+        uint8_t *unpacked = p->scratch; // unpacked once for all rows but the last few
         unpack_panel(unpacked, packed, bytes);
-#define TILE(rows) tile(rows, run, single, p, row, panel, unpacked, packed)
+#define TILE(rows) tile(rows, run, single, p, row, panel, rows == AVX2_MR ? unpacked : NULL, packed)
         AVX2_FOR_TILES(p->m, TILE);
 #undef TILE
     }
