@@ -1,4 +1,5 @@
 using System.CommandLine;
+using AgileQuant.Host.Demo;
 
 namespace AgileQuant.Host.Cli;
 
@@ -7,12 +8,12 @@ internal static class DemoCommand
 {
     public static Command Create()
     {
-        var command = BenchCommand.Make("demo", "Benchmarks this machine as a board over SSH, prints and saves the comparison.", "bench demo");
-        command.Handle((_, io, _) =>
-        {
-            io.Note("error: the demo is not assembled yet");
-            return Task.FromResult(1);
-        });
+        var command = BenchCommand.Make("demo",
+            "Benchmarks this machine as a board over SSH (and an emulated Arm board, numerics only, where qemu-user is installed), prints the "
+            + "comparison, and saves it. A second call reuses what is there.", "bench demo --again");
+        var again = new Option<bool>("--again") { Description = "Measure again although there are results." };
+        command.Add(again);
+        command.Handle((parse, io, ct) => DemoRunner.RunAsync(io, parse.GetValue(again), ct));
         return command;
     }
 }

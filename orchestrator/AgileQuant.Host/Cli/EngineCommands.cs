@@ -20,7 +20,7 @@ internal static class EngineCommands
         command.Add(target);
         command.HandleWithNode(async (parse, io, client, ct) =>
         {
-            var file = await NativeEngine.BuildAsync(parse.GetValue(target)!, io.Home, io.Note, ct);
+            var file = await NativeEngine.BuildAsync(parse.GetValue(target)!, io.Note, ct);
             io.Result(await client.AddEngineAsync(file, ct), e => Draw(io, [e]));
             return 0;
         });

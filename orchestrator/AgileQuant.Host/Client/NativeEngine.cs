@@ -10,51 +10,42 @@ internal static class NativeEngine
     /// <summary>What the build script can make.</summary>
     public static IReadOnlyList<string> Targets { get; } = ["linux-x64", "linux-arm64"];
 
-    /// <summary>The root of the source tree this program was built in (or <c>BENCH_SOURCE</c>); null outside one.</summary>
-    public static string? SourceTree()
+    /// <summary>The binary of an earlier build in the source tree; null when there is none.</summary>
+    public static string? FindBuilt(string target)
     {
-        if (Environment.GetEnvironmentVariable("BENCH_SOURCE") is { Length: > 0 } given)
-            return given;
-        for (var at = new DirectoryInfo(AppContext.BaseDirectory); at is not null; at = at.Parent)
-        {
-            if (File.Exists(Path.Combine(at.FullName, "AgileQuant.Bench.sln")))
-                return at.FullName;
-        }
-
-        return null;
+        var file = SourceTree.Find() is { } root ? Path.Combine(root, "engine", "native", "build", target, "aqengine") : null;
+        return File.Exists(file) ? file : null;
     }
 
-    /// <summary>The source tree, or an error that says what to do without one.</summary>
-    public static string RequireSourceTree() => SourceTree() ?? throw new BenchException(
-        "this needs the source tree, and this program does not run inside one; set BENCH_SOURCE to its folder");
-
-    /// <summary>Runs engine/native/build.sh; returns the binary's path.</summary>
-    public static async Task<string> BuildAsync(string target, BenchHome home, Action<string> note, CancellationToken ct)
+    /// <summary>Runs engine/native/build.sh; returns the binary's path, which is its last line.</summary>
+    /// <exception cref="BenchException">There is no script, or it failed; the message has its output.</exception>
+    public static async Task<string> BuildAsync(string target, Action<string> note, CancellationToken ct)
     {
-        var script = Path.Combine(RequireSourceTree(), "engine", "native", "build.sh");
+        var script = Path.Combine(SourceTree.Require(), "engine", "native", "build.sh");
         if (!File.Exists(script))
             throw new BenchException($"there is no {script}; add a prebuilt binary with `bench engine add FILE`");
-        var folder = Path.Combine(home.Folder, "engines");
-        Directory.CreateDirectory(folder);
-        var output = Path.Combine(folder, $"aqengine-{target}");
         note($"building the engine for {target}");
         var start = new ProcessStartInfo("sh") { RedirectStandardError = true, RedirectStandardOutput = true, UseShellExecute = false };
-        foreach (var word in (string[])[script, target, output])
+        foreach (var word in (string[])[script, "--target", target])
             start.ArgumentList.Add(word);
         using var process = Process.Start(start) ?? throw new BenchException($"cannot run {script}");
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(ct);
         limit.CancelAfter(Limit);
         try
         {
-            var outputs = await Task.WhenAll(process.StandardOutput.ReadToEndAsync(limit.Token), process.StandardError.ReadToEndAsync(limit.Token));
+            var output = process.StandardOutput.ReadToEndAsync(limit.Token);
+            var errors = process.StandardError.ReadToEndAsync(limit.Token);
             await process.WaitForExitAsync(limit.Token);
-            return process.ExitCode == 0 ? output
-                : throw new BenchException($"building the engine for {target} failed ({process.ExitCode}):\n{string.Join('\n', outputs).Trim()}");
+            var file = (await output).TrimEnd().Split('\n')[^1];
+            return process.ExitCode == 0 && File.Exists(file) ? file
+                : throw new BenchException($"building the engine for {target} failed:\n{(await errors).Trim()}");
         }
-        catch (OperationCanceledException)
+        catch (OperationCanceledException e)
         {
             process.Kill(entireProcessTree: true);
-            throw;
+            if (ct.IsCancellationRequested)
+                throw;
+            throw new BenchException($"building the engine for {target} took longer than {Limit.TotalMinutes:0} minutes and was ended", e);
         }
     }
 }

@@ -1,3 +1,6 @@
+using AgileQuant.Agent;
+using AgileQuant.Agent.OpenSsh;
+using AgileQuant.Host.Boards;
 using AgileQuant.Orchestrator;
 using AgileQuant.Orchestrator.Contracts;
 using AgileQuant.Orchestrator.Reports;
@@ -12,6 +15,9 @@ internal static class NodeServices
     {
         services.TryAddSingleton(TimeProvider.System);
         services.AddSingleton(settings);
+        services.AddSingleton(settings.Home);
+        services.TryAddSingleton<IRemoteShellFactory>(_ => new OpenSshShellFactory());
+        services.AddHostedService<LocalBoardsService>(); // before the orchestrator: its drivers find the boards up
         services.AddAgileQuantOrchestrator(new OrchestratorOptions
         {
             ConnectionString = connectionString,

@@ -1,4 +1,3 @@
-using System.Net;
 using System.Text;
 using AgileQuant.Orchestrator.Contracts;
 
@@ -25,7 +24,10 @@ public static class HtmlReport
         return html.Append("</main></body></html>\n").ToString();
     }
 
-    internal static string Encode(string text) => WebUtility.HtmlEncode(text);
+    /// <summary>Text as HTML or XML content or attribute value; the page is UTF-8, so other characters stay as they are.</summary>
+    internal static string Encode(string text) => text
+        .Replace("&", "&amp;", StringComparison.Ordinal).Replace("<", "&lt;", StringComparison.Ordinal)
+        .Replace(">", "&gt;", StringComparison.Ordinal).Replace("\"", "&quot;", StringComparison.Ordinal);
 
     internal static void Table(
         StringBuilder html, string caption, IReadOnlyList<string> headings, IEnumerable<IReadOnlyList<string>> rows, string cssClass = "")

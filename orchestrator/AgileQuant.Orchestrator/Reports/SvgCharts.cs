@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Net;
 using System.Text;
 
 namespace AgileQuant.Orchestrator.Reports;
@@ -91,7 +90,7 @@ internal static class SvgCharts
 
     private static string Shorten(string label) => label.Length <= 52 ? label : label[..51] + "…";
 
-    private static string Encode(string text) => WebUtility.HtmlEncode(text);
+    private static string Encode(string text) => HtmlReport.Encode(text);
 
     private static string Inv(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

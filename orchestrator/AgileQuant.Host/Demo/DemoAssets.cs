@@ -1,0 +1,90 @@
+using System.Security.Cryptography;
+using AgileQuant.Engine;
+using AgileQuant.Host.Api;
+using AgileQuant.Host.Cli;
+using AgileQuant.Host.Client;
+
+namespace AgileQuant.Host.Demo;
+
+/// <summary>Brings in what the demo needs and says what was there already.</summary>
+internal sealed class DemoAssets(CliIo io, BenchClient client)
+{
+    /// <summary>The engine for a target, built when it is missing. False: it cannot be built here (<paramref name="required"/>: an error).</summary>
+    public async Task<bool> EngineAsync(string target, bool required, CancellationToken ct)
+    {
+        var current = (await client.ListEnginesAsync(ct)).FirstOrDefault(e => e.Target == target && e.Current);
+        try
+        {
+            var file = NativeEngine.FindBuilt(target) ?? await NativeEngine.BuildAsync(target, io.Note, ct);
+            if (current is not null && current.Sha256 == await Sha256Async(file, ct))
+            {
+                Reused($"engine for {target}");
+                return true;
+            }
+
+            var engine = await client.AddEngineAsync(file, ct);
+            io.Note($"added    engine {engine.Version} for {target}");
+            return true;
+        }
+        catch (BenchException e) when (current is not null || !required)
+        {
+            io.Note(current is not null ? $"reused   engine for {target} (it cannot be built here)" : $"without  engine for {target}: {e.Message}");
+            return current is not null;
+        }
+    }
+
+    /// <summary>The trained sample model.</summary>
+    public async Task QualityModelAsync(CancellationToken ct)
+    {
+        if (await HasModelAsync(DemoPlan.QualityModel, ct))
+            return;
+        var folder = Path.Combine(SourceTree.Require(), "infra", "samples", DemoPlan.QualityModel);
+        await ModelCommands.WithProgressAsync(io, "importing",
+            p => client.ImportModelAsync(new ImportModelRequest(folder, DemoPlan.QualityModel), p, ct));
+        io.Note($"imported model {DemoPlan.QualityModel}");
+    }
+
+    /// <summary>The random-weight model.</summary>
+    public async Task SpeedModelAsync(CancellationToken ct)
+    {
+        if (await HasModelAsync(DemoPlan.SpeedModel, ct))
+            return;
+        await ModelCommands.WithProgressAsync(io, "generating",
+            p => client.CreateRandomModelAsync(new RandomModelRequest(DemoPlan.SpeedShape, DemoPlan.SpeedModel), p, ct));
+        io.Note($"made     model {DemoPlan.SpeedModel} (random weights: speed only)");
+    }
+
+    /// <summary>The held-out text, rebuilt from this machine's .NET SDK.</summary>
+    public async Task DatasetAsync(CancellationToken ct)
+    {
+        if ((await client.ListDatasetsAsync(ct)).Any(d => d.Name == DemoPlan.Dataset))
+        {
+            Reused($"dataset {DemoPlan.Dataset}");
+            return;
+        }
+
+        var text = await Task.Run(() => HeldOutText.Rebuild(Path.Combine(SourceTree.Require(), "infra", "samples", "heldout.hashes")), ct);
+        Directory.CreateDirectory(io.Home.DemoFolder);
+        var file = Path.Combine(io.Home.DemoFolder, DemoPlan.Dataset + ".txt");
+        await File.WriteAllTextAsync(file, text.Text, ct);
+        await client.ImportDatasetAsync(new ImportDatasetRequest(file, DemoPlan.Dataset), ct);
+        io.Note($"imported dataset {DemoPlan.Dataset}: {text.Found} sentences of the .NET SDK's documentation"
+            + (text.Missing == 0 ? "" : $"; {text.Missing} are missing in this SDK version, so figures differ a little from the model card's"));
+    }
+
+    internal void Reused(string what) => io.Note($"reused   {what}");
+
+    private async Task<bool> HasModelAsync(string name, CancellationToken ct)
+    {
+        if (!(await client.ListModelsAsync(ct)).Any(m => m.Name == name))
+            return false;
+        Reused($"model {name}");
+        return true;
+    }
+
+    private static async Task<string> Sha256Async(string file, CancellationToken ct)
+    {
+        await using var stream = File.OpenRead(file);
+        return Convert.ToHexStringLower(await SHA256.HashDataAsync(stream, ct));
+    }
+}

@@ -1,0 +1,34 @@
+using System.Text.Json;
+using AgileQuant.Host.Api;
+using AgileQuant.Orchestrator.Contracts;
+
+namespace AgileQuant.Host.Demo;
+
+/// <summary>What the demo measures; pure.</summary>
+internal static class DemoPlan
+{
+    public const string Matrix = "demo";
+    public const string QualityModel = "docs-llama";
+    public const string SpeedModel = "random-150m";
+    public const string SpeedShape = "demo-150m";
+    public const string Dataset = "docs-heldout";
+
+    private static readonly string[] Precisions = ["fp16", "w8a8", "w4a8", "w4a4"];
+
+    /// <summary>
+    /// Perplexity of the trained model on few windows (an emulated board takes part), speed of a model that no cache holds. Six
+    /// rounds: the fewest that give an interval.
+    /// </summary>
+    public static MatrixSpec Spec(IReadOnlyList<string> devices) => new(
+        Matrix, devices, [QualityModel, SpeedModel], Precisions,
+        [
+            new WorkloadSpec("quality", [QualityModel], null, null, 0, Dataset, "llama.cpp-512", 2),
+            new WorkloadSpec("speed", [SpeedModel], 128, 16, 0, null, null, null),
+        ],
+        new PolicySpec(Rounds: 6, MinRepetitions: 2, MaxRepetitions: 3, WarmupMax: 2, CoolDownTimeoutSeconds: 60));
+
+    /// <summary>Whether a matrix asks for the same measurements.</summary>
+    public static bool IsSame(MatrixSpec one, MatrixSpec other) => Text(one) == Text(other);
+
+    private static string Text(MatrixSpec spec) => JsonSerializer.Serialize(spec, ApiJson.Options);
+}
