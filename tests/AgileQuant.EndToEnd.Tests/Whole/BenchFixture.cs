@@ -1,11 +1,14 @@
 using System.Diagnostics;
+using System.Net.Sockets;
 using AgileQuant.EndToEnd.Tests.Whole;
 using AgileQuant.Host;
 using AgileQuant.Host.Api;
 using AgileQuant.Host.Client;
 using AgileQuant.Host.Node;
 using AgileQuant.Infra.Boards;
+using AgileQuant.Infra.Postgres;
 using AgileQuant.Orchestrator.Contracts;
+using Npgsql;
 using Xunit;
 
 [assembly: AssemblyFixture(typeof(BenchFixture))]
@@ -19,6 +22,7 @@ namespace AgileQuant.EndToEnd.Tests.Whole;
 public sealed class BenchFixture : IAsyncLifetime
 {
     private static readonly TimeSpan ReadyLimit = TimeSpan.FromMinutes(3);
+    private const string AcceptedSql = "select kind::text from result where run_id = $1 and accepted order by kind::text";
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(250);
     private readonly SemaphoreSlim _turn = new(1, 1);
     private bool _started;
@@ -91,6 +95,42 @@ public sealed class BenchFixture : IAsyncLifetime
                 throw new TimeoutException($"after {limit.TotalSeconds:0} s the matrix is {Describe(view)}\n{NodeLogTail()}");
             await Task.Delay(Look, ct);
         }
+    }
+
+    /// <summary>Where the dashboard is.</summary>
+    internal async Task<string> DashboardUrlAsync(CancellationToken ct)
+    {
+        await NeedAsync(ct);
+        return NodeHost.ReadInfo(Home)?.DashboardUrl ?? throw new InvalidOperationException("the node has no dashboard");
+    }
+
+    /// <summary>The OpenAPI document as the node serves it.</summary>
+    internal async Task<string> OpenApiAsync(CancellationToken ct)
+    {
+        using var handler = new SocketsHttpHandler { ConnectCallback = async (_, token) => await LocalStreamAsync(token) };
+        using var http = new HttpClient(handler) { BaseAddress = new Uri("http://localhost") };
+        return await http.GetStringAsync("/openapi/v1.json", ct);
+    }
+
+    /// <summary>Kinds of accepted results of a run, straight from the database, sorted.</summary>
+    internal async Task<IReadOnlyList<string>> AcceptedAsync(Guid run, CancellationToken ct)
+    {
+        await using var postgres = await EmbeddedPostgres.StartAsync(Home.PostgresFolder, new EmbeddedPostgresOptions { LeaveRunning = true }, ct);
+        await using var source = NpgsqlDataSource.Create(postgres.ConnectionString);
+        await using var command = source.CreateCommand(AcceptedSql);
+        command.Parameters.AddWithValue(run);
+        var kinds = new List<string>();
+        await using var reader = await command.ExecuteReaderAsync(ct);
+        while (await reader.ReadAsync(ct))
+            kinds.Add(reader.GetString(0));
+        return kinds;
+    }
+
+    private async Task<Stream> LocalStreamAsync(CancellationToken ct)
+    {
+        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        await socket.ConnectAsync(new UnixDomainSocketEndPoint(Home.Socket), ct);
+        return new NetworkStream(socket, ownsSocket: true);
     }
 
     internal static string Describe(MatrixView view) =>
