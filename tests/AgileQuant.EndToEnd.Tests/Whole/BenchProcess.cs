@@ -24,10 +24,10 @@ internal sealed class BenchProcess(BenchHome home)
             await process.WaitForExitAsync(limit.Token);
             return new CommandOutcome(process.ExitCode, await output, await error);
         }
-        catch (OperationCanceledException)
+        catch (OperationCanceledException e)
         {
             process.Kill();
-            throw new TimeoutException($"bench {string.Join(' ', arguments)} did not end within {Limit.TotalMinutes} minutes");
+            throw new TimeoutException($"bench {string.Join(' ', arguments)} did not end within {Limit.TotalMinutes} minutes", e);
         }
     }
 
