@@ -1,0 +1,149 @@
+using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Domain;
+
+namespace AgileQuant.Orchestrator.Tests.Domain;
+
+public sealed class MatrixPlannerTests
+{
+    private static readonly Catalogue Everything = new(
+        [
+            new(Guid.NewGuid(), "pi4", DeviceKind.Real, DeviceState.Ready, null),
+            new(Guid.NewGuid(), "arm", DeviceKind.Emulated, DeviceState.Ready, null),
+            new(Guid.NewGuid(), "away", DeviceKind.Real, DeviceState.Offline, "no route"),
+        ],
+        [
+            new(Guid.NewGuid(), "docs", RandomWeights: false, HasTokenizer: true, 512),
+            new(Guid.NewGuid(), "random", RandomWeights: true, HasTokenizer: false, 2048),
+            new(Guid.NewGuid(), "mute", RandomWeights: false, HasTokenizer: false, 512),
+        ],
+        [new(Guid.NewGuid(), "text")]);
+
+    private static readonly WorkloadSpec Speed = new("speed", [], 64, 16, 0, null, null, null);
+    private static readonly WorkloadSpec Quality = new("quality", [], null, null, 0, "text", "llama.cpp-128", 4);
+
+    private static MatrixSpec Spec(params WorkloadSpec[] workloads) =>
+        new("m", ["pi4"], ["docs"], ["fp16", "w8a8", "w4a4"], workloads, new PolicySpec(Rounds: 3));
+
+    private static MatrixPlan Plan(MatrixSpec spec) => MatrixPlanner.Plan(spec, Everything);
+
+    [Fact]
+    public void A_timing_job_holds_all_precisions_of_a_device_model_and_workload()
+    {
+        var plan = Plan(Spec(Speed));
+        plan.Runs.Count.ShouldBe(3);
+        var job = plan.Jobs.ShouldHaveSingleItem();
+        job.Kind.ShouldBe("timing");
+        job.Blocks.Count.ShouldBe(3 * 3 * 2);
+        job.Blocks.Select(b => b.RunId).Distinct().Count().ShouldBe(3);
+        plan.Packs.Count.ShouldBe(3);
+        plan.Scores.ShouldBeEmpty();
+    }
+
+    [Fact]
+    public void Rounds_mirror_each_other_and_keep_a_pack_for_both_kinds()
+    {
+        var job = Plan(Spec(Speed)).Jobs[0];
+        string.Join(' ', job.Blocks.Where(b => b.Kind == "prefill").Select(b => b.Precision))
+            .ShouldBe("fp16 w8a8 w4a4 w4a4 w8a8 fp16 fp16 w8a8 w4a4");
+        job.Blocks.Select(b => b.Index).ShouldBe(Enumerable.Range(0, 18));
+        job.Blocks.Chunk(2).ShouldAllBe(pair => pair[0].Precision == pair[1].Precision && pair[0].Round == pair[1].Round);
+        foreach (var round in job.Blocks.GroupBy(b => b.Round))
+            round.Count(b => b.Precision == "fp16").ShouldBe(2, "every quantized block has an fp16 block of its round");
+    }
+
+    [Fact]
+    public void The_baseline_is_always_there_and_first()
+    {
+        var plan = Plan(Spec(Speed) with { Precisions = ["w4a8"] });
+        plan.Runs.Select(r => r.Precision).ShouldBe(["fp16", "w4a8"]);
+        plan.Warnings.ShouldContain(w => w.Contains("fp16 is added"));
+    }
+
+    [Fact]
+    public void Perplexity_is_a_job_of_its_own_that_comes_before_timing()
+    {
+        var plan = Plan(Spec(Speed, Quality));
+        plan.Jobs.Select(j => j.Kind).ShouldBe(["perplexity", "timing"]);
+        plan.Jobs[0].Blocks.Select(b => b.Precision).ShouldBe(["fp16", "w8a8", "w4a4"]);
+        plan.Tokens.ShouldHaveSingleItem();
+        plan.Scores.Count.ShouldBe(3);
+        plan.Packs.Count.ShouldBe(3, "both workloads share their packs");
+    }
+
+    [Fact]
+    public void An_emulated_device_is_never_timed()
+    {
+        var plan = Plan(Spec(Speed, Quality) with { Devices = ["arm", "pi4"] });
+        var emulated = Everything.Devices[1].Id;
+        plan.Jobs.Where(j => j.DeviceId == emulated).ShouldHaveSingleItem().Kind.ShouldBe("perplexity");
+        plan.Runs.Where(r => r.DeviceId == emulated).ShouldAllBe(r => !r.AsksSpeed && r.Workload == "quality");
+        plan.Warnings.ShouldContain(w => w.Contains("arm is emulated"));
+    }
+
+    [Fact]
+    public void Models_without_meaning_or_tokenizer_get_no_perplexity()
+    {
+        var plan = Plan(Spec(Speed, Quality) with { Models = ["random", "mute"] });
+        plan.Runs.ShouldAllBe(r => !r.AsksPerplexity);
+        plan.Warnings.ShouldContain(w => w.Contains("random weights"));
+        plan.Warnings.ShouldContain(w => w.Contains("without a tokenizer"));
+    }
+
+    [Fact]
+    public void A_workload_may_be_for_some_models_only()
+    {
+        var plan = Plan(Spec(Speed with { Models = ["random"] }, Quality with { Models = ["docs"] }) with { Models = ["docs", "random"] });
+        plan.Runs.Count.ShouldBe(6);
+        plan.Runs.ShouldAllBe(r => r.AsksSpeed ^ r.AsksPerplexity);
+    }
+
+    [Fact]
+    public void A_device_that_is_away_gives_a_warning_not_an_error() =>
+        Plan(Spec(Speed) with { Devices = ["away"] }).Warnings.ShouldContain(w => w.Contains("away is offline now (no route)"));
+
+    public static TheoryData<string, MatrixSpec, string> Impossible => new()
+    {
+        { "device", Spec(Speed) with { Devices = ["pi5"] }, "no device 'pi5'" },
+        { "model", Spec(Speed) with { Models = ["nope"] }, "no model 'nope'" },
+        { "dataset", Spec(Quality with { Dataset = "nope" }), "no dataset 'nope'" },
+        { "precision", Spec(Speed) with { Precisions = ["w3a3"] }, "w3a3" },
+        { "convention", Spec(Quality with { Convention = "best-512" }), "llama.cpp-512" },
+        { "window", Spec(Quality with { Convention = "gptq-2048" }), "gptq-512" },
+        { "prompt", Spec(Speed with { Prompt = 1000 }), "context of model docs is 512" },
+        { "zero", Spec(Speed with { Prompt = 0 }), "between 1 and" },
+        { "empty", Spec(), "workloads" },
+        { "no devices", Spec(Speed) with { Devices = [] }, "devices" },
+        { "nothing asked", Spec(Speed with { Prompt = null, Generate = null }), "asks for nothing" },
+        { "same names", Spec(Speed, Speed), "same name" },
+        { "stranger", Spec(Speed with { Models = ["random"] }), "not among the matrix's models" },
+        { "group", Spec(Speed) with { Policy = new PolicySpec(GroupSize: 48) }, "groupSize" },
+        { "rounds", Spec(Speed) with { Policy = new PolicySpec(Rounds: 0) }, "rounds" },
+        { "name", Spec(Speed) with { Name = new string('x', 101) }, "name" },
+        { "nothing runs", Spec(Speed) with { Devices = ["arm"] }, "Nothing would run" },
+    };
+
+    [Theory]
+    [MemberData(nameof(Impossible))]
+    public void What_cannot_run_is_refused_in_words(string what, MatrixSpec spec, string words)
+    {
+        what.ShouldNotBeEmpty();
+        Should.Throw<UserErrorException>(() => Plan(spec)).Message.ShouldContain(words);
+    }
+
+    [Fact]
+    public void A_matrix_has_a_limit()
+    {
+        var devices = Enumerable.Range(0, 400).Select(i => new PlannableDevice(Guid.NewGuid(), $"d{i}", DeviceKind.Real, DeviceState.Ready, null)).ToList();
+        var spec = Spec(Speed, Quality) with { Devices = [.. devices.Select(d => d.Name)] };
+        Should.Throw<UserErrorException>(() => MatrixPlanner.Plan(spec, Everything with { Devices = devices })).Message.ShouldContain("2400 runs, at most 2000");
+    }
+
+    [Fact]
+    public void Missing_lists_of_a_file_become_empty_ones()
+    {
+        var spec = SpecRules.Complete(new MatrixSpec("m", ["pi4"], ["docs"], null!, [Speed with { Models = null! }], null!));
+        spec.Precisions.ShouldBeEmpty();
+        spec.Workloads[0].Models.ShouldBeEmpty();
+        spec.Policy.Rounds.ShouldBe(6);
+    }
+}
