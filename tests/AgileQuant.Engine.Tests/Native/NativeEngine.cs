@@ -45,7 +45,7 @@ internal sealed class NativeEngine
     /// <returns>Standard output.</returns>
     public string Run(params string[] arguments)
     {
-        var (code, output, error) = Execute([.. _launcher, _binary, .. arguments], TimeSpan.FromMinutes(8));
+        var (code, output, error) = Execute([.. _launcher, _binary, .. arguments], TimeSpan.FromMinutes(15));
         if (code != 0)
             throw new InvalidOperationException($"aqengine {string.Join(' ', arguments)} ended with {code}: {error}{Tail(output)}");
         return output;
