@@ -170,7 +170,7 @@ internal static class HeatMap
                 : new(run, "no baseline", value, CellTone.NotApplicable, $"{perplexity.Name} is {value}; fp16 on the same windows is not there to compare with.", null, null);
         }
 
-        var spread = perplexity.DeltaStandardErrorPercent is { } deltaError ? $"± {Format.Number(deltaError)}" : null;
+        var spread = perplexity.DeltaStandardErrorPercent is { } deltaError ? $"± {Format.Spread(deltaError)}" : null;
         return new(run, Format.SignedPercent(delta), spread, CellTone.Value,
             $"{perplexity.Name}: {value}, {Format.SignedPercent(delta)} {spread} against fp16 on the same windows.", delta, null);
     }
