@@ -42,6 +42,53 @@ public sealed class RealBoardTests
         }
     }
 
+    [Fact]
+    public async Task A_job_outlives_cut_connections_and_the_node_that_started_it()
+    {
+        var engine = RepoFiles.Engine(out var noEngine);
+        Assert.SkipWhen(engine is null, noEngine ?? "");
+        Assert.SkipUnless(LocalSshd.IsAvailable(out var noSshd), noSshd ?? "");
+        await using var store = await TestStore.CreateAsync();
+        var folder = Path.Combine(Path.GetTempPath(), "bench-board-" + Guid.NewGuid().ToString("N")[..12]);
+        await using var sshd = await LocalSshd.StartAsync(new LocalSshdOptions { Folder = folder }, Ct);
+        try
+        {
+            var options = store.Options with { RetryFirst = TimeSpan.FromMilliseconds(200), NodeName = "first" };
+            var first = await TestNode.StartAsync(options);
+            await AddEverythingAsync(first, sshd, engine!);
+            var spec = Spec with
+            {
+                Models = ["random"],
+                Precisions = ["fp16", "w8a8"],
+                Workloads = [new WorkloadSpec("speed", [], 192, 16, 1, null, null, null)],
+                Policy = Spec.Policy with { Rounds = 10 },
+            };
+            var id = await first.Get<IMatrixService>().StartAsync(spec, "tester", Ct);
+            await ProgressAsync(store, 0.05);
+            await sshd.CutSessionsAsync(Ct);
+            await ProgressAsync(store, 0.2);
+            await first.DisposeAsync();
+            (await store.ScalarAsync<string>("select state from attempt")).ShouldBe("running", "the engine goes on without a node");
+
+            await using var second = await TestNode.StartAsync(options with { NodeName = "second" });
+            var matrix = await WaitAsync(second, id);
+            matrix.Summary.State.ShouldBe(MatrixState.Complete);
+            (await store.ScalarAsync<long>("select count(*) from attempt")).ShouldBe(1, "re-attached, not repeated");
+            (await store.ScalarAsync<long>("select count(*) from result where accepted")).ShouldBe(2);
+            (await store.ScalarAsync<long>("select count(*) from sample where not warmup")).ShouldBe(2 * 2 * 10);
+            (await store.ScalarAsync<long>("select epoch from attempt")).ShouldBeGreaterThan(1);
+        }
+        finally
+        {
+            await sshd.StopAsync(CancellationToken.None);
+            Directory.Delete(folder, true);
+        }
+    }
+
+    private static Task<double> ProgressAsync(TestStore store, double wanted) =>
+        TestNode.UntilAsync(
+            async () => await store.ScalarAsync<double?>("select progress from attempt") ?? 0, p => p >= wanted, TimeSpan.FromSeconds(90), p => $"at {p:P0}");
+
     private static MatrixSpec Spec => new(
         "first", ["board"], ["docs", "random"], ["fp16", "w8a8", "w4a4"],
         [

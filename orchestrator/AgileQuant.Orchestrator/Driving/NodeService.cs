@@ -17,9 +17,15 @@ public sealed partial class NodeService(
     private static readonly TimeSpan WakePause = TimeSpan.FromMilliseconds(200);
     private readonly Dictionary<Guid, Driven> _drivers = [];
 
+    /// <summary>The node is in the database before the host counts as started.</summary>
+    public override async Task StartAsync(CancellationToken cancellationToken)
+    {
+        await nodes.StartAsync(services.Node, cancellationToken);
+        await base.StartAsync(cancellationToken);
+    }
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        await nodes.StartAsync(services.Node, stoppingToken);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(stoppingToken);
         List<Task> tasks = [WakeAsync(stop.Token), CompareAsync(stop.Token)];
         tasks.AddRange(Enumerable.Range(0, services.Options.NodeWorkers).Select(_ => workers.Create().RunAsync(stop.Token)));
