@@ -43,10 +43,10 @@ find_clang() {
     return 1
 }
 
-try_link() { # try_link CC FLAGS...: can it make a static program?
+try_link() { # try_link CC FLAGS...: can it make a program with these flags?
     probe=$(mktemp -d)
     echo 'int main(void) { return 0; }' > "$probe/a.c"
-    "$@" -static -o "$probe/a" "$probe/a.c" -lm -lpthread >/dev/null 2>&1
+    "$@" -o "$probe/a" "$probe/a.c" -lm -lpthread >/dev/null 2>&1
     code=$?
     rm -rf "$probe"
     return $code
@@ -85,9 +85,9 @@ linux-x64)
     clang=$(find_clang || true)
     if [ -n "$sanitize" ]; then # the sanitizers' runtimes need the usual dynamic libc
         for c in $clang gcc cc; do
-            have "$c" && cc=$c && break
+            if have "$c" && try_link "$c" "-fsanitize=$sanitize"; then cc=$c; break; fi
         done
-        [ -n "$cc" ] || fail "no compiler: apt-get install clang (or gcc)"
+        [ -n "$cc" ] || fail "no compiler with the sanitizers' runtimes: apt-get install gcc (or clang and libclang-rt-dev)"
         link="-fsanitize=$sanitize" libc=glibc
         extra="-fsanitize=$sanitize -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -DAQ_SANITIZED"
     else
@@ -108,7 +108,7 @@ linux-x64)
         if [ -z "$cc" ]; then
             libc=glibc
             for c in $clang gcc cc; do
-                if have "$c" && try_link "$c"; then cc=$c; break; fi
+                if have "$c" && try_link "$c" -static; then cc=$c; break; fi
             done
         fi
         [ -n "$cc" ] || fail "no compiler that links static programs: apt-get install gcc libc6-dev musl-tools (or clang)"

@@ -43,6 +43,18 @@ has_cross() {
   [ "$(uname -m)" = aarch64 ] || { has aarch64-linux-gnu-gcc && [ -e /usr/aarch64-linux-gnu/lib/libc.a ]; }
 }
 
+# Newer compilers make faster kernels: the newest versioned package that apt knows, else the distribution's own.
+newest() {
+  local version
+  for version in 20 19 18 17 16; do
+    if apt-cache show "$1-$version" >/dev/null 2>&1; then
+      echo "$1-$version"
+      return
+    fi
+  done
+  echo "$1"
+}
+
 # Lines of: required|optional, package, what for. Only what is missing.
 missing() {
   has_postgres || echo "required postgresql the embedded Postgres"
@@ -53,8 +65,8 @@ missing() {
   has make || echo "required make building the engine"
   has musl-gcc || echo "required musl-tools a static engine without dependencies"
   if ! $minimal; then
-    has_clang || echo "optional clang a faster engine than gcc makes"
-    has ld.lld || compgen -G '/usr/bin/ld.lld-[0-9]*' >/dev/null || echo "optional lld building the engine for Arm with clang"
+    has_clang || echo "optional $(newest clang) a faster engine than gcc makes"
+    has ld.lld || compgen -G '/usr/bin/ld.lld-[0-9]*' >/dev/null || echo "optional $(newest lld) building the engine for Arm with clang"
     has qemu-aarch64-static || has qemu-aarch64 || echo "optional qemu-user-static an emulated Arm board"
     has proot || echo "optional proot the emulated board's own file system"
     has_cross || printf 'optional %s building the engine for Arm\n' gcc-aarch64-linux-gnu libc6-dev-arm64-cross
@@ -62,6 +74,7 @@ missing() {
   if $tests; then
     has chromium || has chromium-browser || has google-chrome || echo "optional chromium browser tests"
     has clang-format || echo "optional clang-format checking the format of C files"
+    has python3 || echo "optional python3 the engine's own tests"
     has shellcheck || echo "optional shellcheck checking the shell scripts"
   fi
 }

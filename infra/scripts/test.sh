@@ -10,11 +10,11 @@ usage() {
   cat <<'EOF'
 usage: ./bench test [--long] [--filter PROJECT] [-- OPTIONS]
 
-Builds the solution (Release) and the engines, then runs every project in tests/, one after the other, at most
-15 minutes in all. Prints failures with their messages and skipped tests with their reasons.
+Builds the solution (Release) and the engines, then runs the engine's own tests and every project in tests/, one after
+the other, at most 15 minutes in all. Prints failures with their messages and skipped tests with their reasons.
 
   --long             also tests marked [Trait("Category", "Long")]; at most 90 minutes
-  --filter PROJECT   only projects whose name contains PROJECT, for instance Engine
+  --filter PROJECT   only projects whose name contains PROJECT, for instance Orchestrator or aqengine (the C tests)
   -- OPTIONS         passed to the test programs, for instance -- -method '*lease*'
 
 Example: ./bench test --filter Orchestrator
@@ -105,7 +105,32 @@ run() {
   end_leftovers "$name"
 }
 
+# The engine's own tests (C, no .NET): one line a check, `ok NAME`, `FAIL NAME: why` or `skip NAME: why`.
+run_engine_checks() {
+  local log=$results/aqengine.log code=0 began=$SECONDS
+  bounded 300 "$ROOT/engine/native/tests/run.sh" >"$log" 2>&1 || code=$?
+  awk -v code="$code" -v counts="$results/counts" -v failures="$results/failures" -v skips="$results/skips" '
+    /^ok / { passed++ }
+    /^skip / { skipped++; printf "  aqengine: %s\n", substr($0, 6) >> skips }
+    /^FAIL / { failed++; printf "aqengine  FAILED\n" >> failures }
+    /^FAIL / || /^    / { print "  " $0 >> failures }
+    END {
+      if (code + 0 != 0 && failed + 0 == 0) {
+        failed = 1
+        printf "aqengine  FAILED\n  engine/native/tests/run.sh ended with exit code %s after: %s\n", code, $0 >> failures
+      }
+      printf "aqengine\t%d\t%d\t%d\n", passed, failed, skipped >> counts
+      printf "%-36s %5d passed %4d failed %4d skipped", "aqengine", passed, failed, skipped
+    }' "$log"
+  printf '  %4d s\n' $((SECONDS - began))
+  end_leftovers aqengine
+}
+
 ran=0
+if [[ aqengine == *"${filter,,}"* ]]; then
+  run_engine_checks
+  ran=1
+fi
 for project in "$ROOT"/tests/*.Tests/*.Tests.csproj; do
   name=$(basename "$project" .csproj)
   [[ $name == *"$filter"* ]] || continue

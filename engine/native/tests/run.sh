@@ -36,10 +36,10 @@ same() { cmp -s "$1" "$2"; }
 # ---- builds ----
 x64= arm= san=
 if [ "$(uname -m)" = x86_64 ]; then
-    x64=$("$native/build.sh" --target linux-x64 --out "$work/x64" 2> "$work/build") && ok "build linux-x64" || { bad "build linux-x64"; cat "$work/build"; }
-    san=$("$native/build.sh" --sanitize address,undefined --out "$work/san" 2> "$work/build") && ok "build sanitized" || { bad "build sanitized"; cat "$work/build"; }
+    x64=$("$native/build.sh" --target linux-x64 2> "$work/build") && ok "build linux-x64" || { bad "build linux-x64"; cat "$work/build"; }
+    san=$("$native/build.sh" --sanitize address,undefined 2> "$work/build") && ok "build sanitized" || { bad "build sanitized"; cat "$work/build"; }
 fi
-arm=$("$native/build.sh" --target linux-arm64 --out "$work/arm" 2> "$work/build") && ok "build linux-arm64" ||
+arm=$("$native/build.sh" --target linux-arm64 2> "$work/build") && ok "build linux-arm64" ||
     { arm=; skip "build linux-arm64" "$(tail -n 1 "$work/build")"; }
 qemu=$(command -v qemu-aarch64-static || command -v qemu-aarch64 || true)
 [ -n "$x64" ] || x64=$arm # on an Arm machine everything runs with the native build
