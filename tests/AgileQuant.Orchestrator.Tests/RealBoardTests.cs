@@ -1,4 +1,3 @@
-using AgileQuant.Infra.Boards;
 using AgileQuant.Orchestrator.Contracts;
 using AgileQuant.Orchestrator.Tests.Support;
 
@@ -12,78 +11,93 @@ public sealed class RealBoardTests
     [Fact]
     public async Task A_matrix_runs_from_import_to_results_on_a_board_over_ssh()
     {
-        var engine = RepoFiles.Engine(out var noEngine);
-        Assert.SkipWhen(engine is null, noEngine ?? "");
-        Assert.SkipUnless(LocalSshd.IsAvailable(out var noSshd), noSshd ?? "");
-        await using var store = await TestStore.CreateAsync();
-        var folder = Path.Combine(Path.GetTempPath(), "bench-board-" + Guid.NewGuid().ToString("N")[..12]);
-        await using var sshd = await LocalSshd.StartAsync(new LocalSshdOptions { Folder = folder }, Ct);
-        try
-        {
-            await using var node = await TestNode.StartAsync(store.Options);
-            await AddEverythingAsync(node, sshd, engine!);
-            var id = await node.Get<IMatrixService>().StartAsync(Spec, "tester", Ct);
-            var matrix = await WaitAsync(node, id);
+        await using var board = await TestBoard.StartAsync();
+        await using var node = await TestNode.StartAsync(board.Store.Options);
+        await AddEverythingAsync(node, board);
+        var matrix = await WaitAsync(node, await node.Get<IMatrixService>().StartAsync(Spec, "tester", Ct));
 
-            matrix.Summary.State.ShouldBe(MatrixState.Complete, string.Join("\n", matrix.Runs.Select(r => $"{r.Model} {r.Precision} {r.State} {r.Reason}")));
-            CheckPerplexity(matrix);
-            CheckSpeed(matrix);
-            await CheckDetailAsync(node, matrix);
-            (await store.ScalarAsync<long>("select count(*) from result")).ShouldBe(matrix.Runs.Count(r => r.Speed is not null) + matrix.Runs.Count(r => r.Perplexity is not null));
-            (await store.ScalarAsync<long>("select count(*) from staged_sample")).ShouldBe(0);
-            await TestNode.UntilAsync(
-                () => Task.FromResult(Directory.GetDirectories(Path.Combine(sshd.HomeFolder, ".agilequant", "jobs"))), folders => folders.Length == 0,
-                TimeSpan.FromSeconds(20), _ => "there: job folders are removed after acceptance");
-        }
-        finally
-        {
-            await sshd.StopAsync(CancellationToken.None);
-            Directory.Delete(folder, true);
-        }
+        matrix.Summary.State.ShouldBe(MatrixState.Complete, string.Join("\n", matrix.Runs.Select(r => $"{r.Model} {r.Precision} {r.State} {r.Reason}")));
+        CheckPerplexity(matrix);
+        CheckSpeed(matrix);
+        await CheckDetailAsync(node, matrix);
+        (await board.Store.ScalarAsync<long>("select count(*) from result")).ShouldBe(matrix.Runs.Count(r => r.Speed is not null) + matrix.Runs.Count(r => r.Perplexity is not null));
+        (await board.Store.ScalarAsync<long>("select count(*) from staged_sample")).ShouldBe(0);
+        await TestNode.UntilAsync(
+            () => Task.FromResult(Directory.GetDirectories(Path.Combine(board.Root, "jobs"))), folders => folders.Length == 0,
+            TimeSpan.FromSeconds(20), _ => "there: job folders are removed after acceptance");
     }
 
     [Fact]
     public async Task A_job_outlives_cut_connections_and_the_node_that_started_it()
     {
-        var engine = RepoFiles.Engine(out var noEngine);
-        Assert.SkipWhen(engine is null, noEngine ?? "");
-        Assert.SkipUnless(LocalSshd.IsAvailable(out var noSshd), noSshd ?? "");
-        await using var store = await TestStore.CreateAsync();
-        var folder = Path.Combine(Path.GetTempPath(), "bench-board-" + Guid.NewGuid().ToString("N")[..12]);
-        await using var sshd = await LocalSshd.StartAsync(new LocalSshdOptions { Folder = folder }, Ct);
-        try
-        {
-            var options = store.Options with { RetryFirst = TimeSpan.FromMilliseconds(200), NodeName = "first" };
-            var first = await TestNode.StartAsync(options);
-            await AddEverythingAsync(first, sshd, engine!);
-            var spec = Spec with
-            {
-                Models = ["random"],
-                Precisions = ["fp16", "w8a8"],
-                Workloads = [new WorkloadSpec("speed", [], 192, 16, 1, null, null, null)],
-                Policy = Spec.Policy with { Rounds = 10 },
-            };
-            var id = await first.Get<IMatrixService>().StartAsync(spec, "tester", Ct);
-            await ProgressAsync(store, 0.05);
-            await sshd.CutSessionsAsync(Ct);
-            await ProgressAsync(store, 0.2);
-            await first.DisposeAsync();
-            (await store.ScalarAsync<string>("select state from attempt")).ShouldBe("running", "the engine goes on without a node");
+        await using var board = await TestBoard.StartAsync();
+        var options = board.Store.Options with { RetryFirst = TimeSpan.FromMilliseconds(200), NodeName = "first" };
+        var first = await TestNode.StartAsync(options);
+        await AddEverythingAsync(first, board);
+        var id = await first.Get<IMatrixService>().StartAsync(LongSpec, "tester", Ct);
+        await ProgressAsync(board.Store, 0.05);
+        await board.Sshd.CutSessionsAsync(Ct);
+        await ProgressAsync(board.Store, 0.2);
+        await first.DisposeAsync();
+        (await board.Store.ScalarAsync<string>("select state from attempt")).ShouldBe("running", "the engine goes on without a node");
 
-            await using var second = await TestNode.StartAsync(options with { NodeName = "second" });
-            var matrix = await WaitAsync(second, id);
-            matrix.Summary.State.ShouldBe(MatrixState.Complete);
-            (await store.ScalarAsync<long>("select count(*) from attempt")).ShouldBe(1, "re-attached, not repeated");
-            (await store.ScalarAsync<long>("select count(*) from result where accepted")).ShouldBe(2);
-            (await store.ScalarAsync<long>("select count(*) from sample where not warmup")).ShouldBe(2 * 2 * 10);
-            (await store.ScalarAsync<long>("select epoch from attempt")).ShouldBeGreaterThan(1);
-        }
-        finally
-        {
-            await sshd.StopAsync(CancellationToken.None);
-            Directory.Delete(folder, true);
-        }
+        await using var second = await TestNode.StartAsync(options with { NodeName = "second" });
+        var matrix = await WaitAsync(second, id);
+        matrix.Summary.State.ShouldBe(MatrixState.Complete);
+        (await board.Store.ScalarAsync<long>("select count(*) from attempt")).ShouldBe(1, "re-attached, not repeated");
+        (await board.Store.ScalarAsync<long>("select count(*) from result where accepted")).ShouldBe(2);
+        (await board.Store.ScalarAsync<long>("select count(*) from sample where not warmup")).ShouldBe(2 * 2 * 10);
+        (await board.Store.ScalarAsync<long>("select epoch from attempt")).ShouldBeGreaterThan(1);
     }
+
+    [Fact]
+    public async Task An_engine_that_is_killed_loses_only_the_block_it_was_at()
+    {
+        await using var board = await TestBoard.StartAsync();
+        await using var node = await TestNode.StartAsync(board.Store.Options with { RetryFirst = TimeSpan.FromMilliseconds(200) });
+        await AddEverythingAsync(node, board);
+        var id = await node.Get<IMatrixService>().StartAsync(LongSpec, "tester", Ct);
+        await ProgressAsync(board.Store, 0.2);
+        board.KillEngine().ShouldBeGreaterThan(0);
+        var matrix = await WaitAsync(node, id);
+        matrix.Summary.State.ShouldBe(MatrixState.Complete);
+        var attempts = await board.Store.Database.QueryAsync<string>("select state from attempt order by number", null, Ct);
+        attempts.ShouldBe(["lost", "done"]);
+        (await board.Store.ScalarAsync<long>("select count(distinct attempt_id) from block")).ShouldBe(2, "blocks finished before the crash are kept");
+        (await board.Store.ScalarAsync<long>("select count(*) from sample where not warmup")).ShouldBe(2 * 2 * 10, "nothing twice, nothing missing");
+        (await board.Store.ScalarAsync<long>("select count(*) from result")).ShouldBe(2);
+    }
+
+    [Fact]
+    public async Task A_board_of_another_cluster_is_refused_until_it_is_adopted_and_a_running_job_can_be_cancelled()
+    {
+        await using var board = await TestBoard.StartAsync();
+        Directory.CreateDirectory(board.Root);
+        await File.WriteAllTextAsync(Path.Combine(board.Root, "owner"), $"{Guid.NewGuid()} 7\n", Ct);
+        await using var node = await TestNode.StartAsync(board.Store.Options);
+        var device = await AddDeviceAsync(node, board);
+        device.State.ShouldBe(DeviceState.Bad);
+        device.StateReason.ShouldBe("belongs to another cluster: bench device adopt board");
+        var devices = node.Get<IDeviceService>();
+        await devices.AdoptAsync("board", Ct);
+        await TestNode.UntilAsync(() => devices.FindAsync("board", Ct), d => d!.State == DeviceState.Ready, null, d => $"{d!.State} {d.StateReason}");
+
+        await node.Get<IAssetService>().CreateRandomModelAsync("tiny-3m", "random", 1, null, Ct);
+        var id = await node.Get<IMatrixService>().StartAsync(LongSpec with { Policy = LongSpec.Policy with { Rounds = 100 } }, "tester", Ct);
+        await ProgressAsync(board.Store, 0.01);
+        await node.Get<IMatrixService>().CancelAsync(id, "tester", Ct);
+        var matrix = await WaitAsync(node, id);
+        matrix.Summary.State.ShouldBe(MatrixState.Cancelled);
+        board.KillEngine().ShouldBe(0, "nothing runs on the board any more");
+    }
+
+    private static MatrixSpec LongSpec => Spec with
+    {
+        Models = ["random"],
+        Precisions = ["fp16", "w8a8"],
+        Workloads = [new WorkloadSpec("speed", [], 192, 16, 1, null, null, null)],
+        Policy = Spec.Policy with { Rounds = 10 },
+    };
 
     private static Task<double> ProgressAsync(TestStore store, double wanted) =>
         TestNode.UntilAsync(
@@ -97,19 +111,24 @@ public sealed class RealBoardTests
         ],
         new PolicySpec(Rounds: 6, MinRepetitions: 1, MaxRepetitions: 1, WarmupMax: 1, CoolDownTimeoutSeconds: 0));
 
-    private static async Task AddEverythingAsync(TestNode node, LocalSshd sshd, string engine)
+    private static async Task AddEverythingAsync(TestNode node, TestBoard board)
     {
         var assets = node.Get<IAssetService>();
-        await assets.AddEngineAsync(engine, Ct);
         await assets.ImportModelAsync(RepoFiles.SampleModel, "docs", null, Ct);
         await assets.CreateRandomModelAsync("tiny-3m", "random", 1, null, Ct);
         await assets.ImportDatasetAsync(Path.Combine(RepoFiles.Root, "docs", "engine-protocol.md"), "text", "text", Ct);
-        var devices = node.Get<IDeviceService>();
-        await devices.AddAsync(new AddDeviceRequest("board", sshd.Address, sshd.HostKeyFingerprint, sshd.IdentityFile), Ct);
-        var device = await TestNode.UntilAsync(() => devices.FindAsync("board", Ct), d => d!.State is DeviceState.Ready or DeviceState.Bad);
-        device!.State.ShouldBe(DeviceState.Ready, device.StateReason);
+        var device = await AddDeviceAsync(node, board);
+        device.State.ShouldBe(DeviceState.Ready, device.StateReason);
         device.SelfTest!.Passed.ShouldBeTrue();
         device.Facts!.Target.ShouldBe("linux-x64");
+    }
+
+    private static async Task<DeviceView> AddDeviceAsync(TestNode node, TestBoard board)
+    {
+        await node.Get<IAssetService>().AddEngineAsync(board.Engine, Ct);
+        var devices = node.Get<IDeviceService>();
+        await devices.AddAsync(new AddDeviceRequest("board", board.Sshd.Address, board.Sshd.HostKeyFingerprint, board.Sshd.IdentityFile), Ct);
+        return (await TestNode.UntilAsync(() => devices.FindAsync("board", Ct), d => d!.State is DeviceState.Ready or DeviceState.Bad))!;
     }
 
     private static async Task<MatrixView> WaitAsync(TestNode node, Guid id)

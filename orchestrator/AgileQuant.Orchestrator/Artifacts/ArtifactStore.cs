@@ -14,6 +14,7 @@ public sealed class ArtifactStore
         _scratch = Path.GetFullPath(options.ScratchFolder);
         Directory.CreateDirectory(_folder);
         Directory.CreateDirectory(_scratch);
+        RemoveLeftovers();
     }
 
     /// <summary>The folder itself, as <c>aqengine run --store</c> takes it.</summary>
@@ -41,6 +42,16 @@ public sealed class ArtifactStore
             Directory.Delete(path, true);
         Directory.CreateDirectory(path);
         return path;
+    }
+
+    /// <summary>Unfinished files of processes that were killed; a day old, so that nobody is still writing them.</summary>
+    private void RemoveLeftovers()
+    {
+        var old = DateTime.UtcNow.AddDays(-1);
+        foreach (var file in Directory.EnumerateFiles(_folder, ".*.part").Where(f => File.GetLastWriteTimeUtc(f) < old))
+            File.Delete(file);
+        foreach (var folder in Directory.EnumerateDirectories(_scratch).Where(f => Directory.GetLastWriteTimeUtc(f) < old))
+            Directory.Delete(folder, true);
     }
 
     /// <summary>Renames a finished file to its hash; one that is there already stays.</summary>

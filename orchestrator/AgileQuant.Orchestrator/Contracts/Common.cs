@@ -13,7 +13,7 @@ public class UserErrorException : Exception
 
 /// <summary>Something changed; readers fetch again. Batched by the feed (at most one a 100 ms and topic).</summary>
 /// <param name="Topic"><c>device</c>, <c>matrix</c>, <c>model</c>, <c>dataset</c>, <c>node</c> or <c>engine</c>.</param>
-/// <param name="Id">The row that changed.</param>
+/// <param name="Id">The row that changed; <see cref="Guid.Empty"/>: events may have been missed, read the whole topic again.</param>
 public sealed record ChangeEvent(string Topic, Guid Id);
 
 /// <summary>Live changes from all nodes (Postgres notifications with polling behind).</summary>

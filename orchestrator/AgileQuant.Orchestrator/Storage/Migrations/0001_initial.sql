@@ -515,7 +515,6 @@ create trigger device_update after update of state, state_reason, desired_state,
 create trigger matrix_change after insert or update on matrix for each row execute function notify_change('matrix', 'id');
 create trigger run_change after update of state, reason on run for each row execute function notify_change('matrix', 'matrix_id');
 create trigger job_change after update of state, reason, progress on job for each row execute function notify_change('matrix', 'matrix_id');
-create trigger result_change after insert or update on result for each row execute function notify_change('run', 'run_id');
 create trigger model_change after insert on model for each row execute function notify_change('model', 'id');
 create trigger pack_change after update on pack for each row execute function notify_change('model', 'model_id');
 create trigger dataset_change after insert on dataset for each row execute function notify_change('dataset', 'id');
@@ -529,3 +528,11 @@ begin
     return null;
 end $$;
 create trigger node_job_change after update of state, reason, progress on node_job for each row execute function notify_node_job();
+
+create function notify_result() returns trigger
+language plpgsql as $$
+begin
+    perform pg_notify('agilequant_change', 'matrix:' || r.matrix_id) from run r where r.id = new.run_id;
+    return null;
+end $$;
+create trigger result_change after insert or update on result for each row execute function notify_result();
