@@ -39,9 +39,9 @@ public class CommandLineTests
 
     [Theory]
     [InlineData("/data/bench/", null, null, false, "/data/bench")]
-    [InlineData(null, "/xdg", "/home/ann", false, "/xdg/agilequant-bench")]
-    [InlineData(null, "relative", "/home/ann", false, "/home/ann/.local/share/agilequant-bench")]
-    [InlineData(null, null, "/home/ann", false, "/home/ann/.local/share/agilequant-bench")]
+    [InlineData(null, "/xdg", "/people/ann", false, "/xdg/agilequant-bench")]
+    [InlineData(null, "relative", "/people/ann", false, "/people/ann/.local/share/agilequant-bench")]
+    [InlineData(null, null, "/people/ann", false, "/people/ann/.local/share/agilequant-bench")]
     [InlineData(null, null, "/root", true, "/var/lib/agilequant-bench")]
     public void The_home_folder_follows_the_environment(string? given, string? xdg, string? home, bool root, string expected)
     {
