@@ -57,7 +57,16 @@ internal static class MatrixEndpoints
         _ => throw new UserErrorException($"unknown report format '{format}'; use html, md, csv or json"),
     };
 
-    internal static bool IsFinal(MatrixState state) => state is MatrixState.Complete or MatrixState.Incomplete or MatrixState.Cancelled;
+    /// <summary>
+    /// Nothing more will change: every run has ended, and so has the node's own work for it (the score of the whole text may come
+    /// after the boards' results). A cancelled matrix waits for nothing.
+    /// </summary>
+    internal static bool IsOver(MatrixView view) => view.Summary.State switch
+    {
+        MatrixState.Cancelled => true,
+        MatrixState.Complete or MatrixState.Incomplete => !view.Jobs.Any(j => j.State is "waiting" or "running"),
+        _ => false,
+    };
 
     private static async Task<IResult> ReportAsync(
         string matrix, string? format, IMatrixService matrices, IReportService reports, CancellationToken ct)
@@ -85,7 +94,7 @@ internal static class MatrixEndpoints
             while (true)
             {
                 await AssetEndpoints.WriteLineAsync(context, view, ct);
-                if (IsFinal(view.Summary.State))
+                if (IsOver(view))
                     break;
                 await Task.Delay(Shortest, ct); // changes come in bursts
                 await changed.WaitAsync(Heartbeat, ct);

@@ -66,7 +66,7 @@ internal sealed class DemoDevices(CliIo io, BenchClient client)
         await client.AddDeviceAsync(new AddDeviceRequest(board.Name, board.Address, board.HostKeyFingerprint, board.IdentityFile, board.Kind), ct);
         var device = await WaitAsync(board.Name, ct);
         if (IsUsable(device))
-            io.Note($"added    device {board.Name} at {board.Address}: {device.Facts?.CpuModel}, self-test passed ({device.SelfTest?.Isa})");
+            io.Note($"added    device {board.Name} at {board.Address}: {device.Facts?.CpuModel}, self-test of {device.SelfTest?.Kernels.Count ?? 0} kernels passed");
         return device;
     }
 

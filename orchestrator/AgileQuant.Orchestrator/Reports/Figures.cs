@@ -52,8 +52,17 @@ public static class Figures
     {
         if (run.RandomWeights)
             return RandomNote;
-        return run.Perplexity?.Full is { } full ? WithError(full.Value, full.StandardError) : None;
+        return run.Perplexity?.Full is { } full ? $"{WithError(full.Value, full.StandardError)}, {full.Name}" : None;
     }
+
+    /// <summary>The device, marked when it is not a real board.</summary>
+    public static string Device(RunSummaryView run) => NoSpeedNote(run) is { } note ? $"{run.Device} ({note})" : run.Device;
+
+    /// <summary>The model, marked when its weights are random.</summary>
+    public static string Model(RunSummaryView run) => run.RandomWeights ? $"{run.Model} ({RandomNote})" : run.Model;
+
+    /// <summary>Whether a cell holds a figure, not only what stands in its place.</summary>
+    public static bool IsFigure(string cell) => cell is not (None or EmulatedNote or SimulatedNote or RandomNote);
 
     /// <summary>Its difference from fp16 on identical windows, in percent; the board's windows where the whole text is missing.</summary>
     public static string Delta(RunSummaryView run)
@@ -72,7 +81,12 @@ public static class Figures
     {
         if (run.RandomWeights || run.Perplexity is not { } p)
             return None;
-        var agreement = p.NodeAgreement is { } nats ? $"; ≤ {Nats(nats)} nat from node" : "; not compared";
+        var agreement = p.NodeAgreement switch
+        {
+            null => "; not compared",
+            0 => "; as the node",
+            { } nats => $"; ≤ {Nats(nats)} nat from the node",
+        };
         return $"{PerplexityValue(p.Value)} on {p.Name}{agreement}";
     }
 
@@ -103,12 +117,12 @@ public static class Figures
 
     /// <summary>A signed percentage with its standard error.</summary>
     public static string Percent(double percent, double? error) =>
-        $"{Format(percent, "+0.00;-0.00;0.00")}%{(error is { } e ? $" ± {Format(e, "F2")}" : "")}";
+        $"{Format(percent, "+0.00;-0.00;0.00")}%{(error is { } e ? $" ± {Format(e, "F2")}%" : "")}";
 
-    internal static string Nats(double nats) => nats == 0 ? "0" : nats.ToString("0.0e+0", CultureInfo.InvariantCulture);
+    internal static string Nats(double nats) => nats.ToString("0.0e+0", CultureInfo.InvariantCulture);
 
     private static string WithError(double value, double? error) =>
-        PerplexityValue(value) + (error is { } e ? $" ± {PerplexityValue(e)}" : "");
+        PerplexityValue(value) + (error is { } e ? $" ± {Format(e, e < 0.1 ? "F4" : "F2")}" : "");
 
     private static string Speed(RunSummaryView run, RateView? rate)
     {

@@ -15,7 +15,8 @@ public static class HtmlReport
             .Append($"<h1>{Encode(model.Matrix.Summary.Name)}</h1><p class=\"lead\">Benchmark of quantized language models on edge boards</p>");
         Facts(html, ReportFacts.Head(model));
         html.Append("<h2 id=\"comparison\">Comparison</h2>");
-        Comparison(html, model);
+        foreach (var table in ReportTable.For(model.Matrix))
+            Comparison(html, table);
         HtmlCharts.Append(html, model);
         Notes(html, model);
         Grades(html, model);
@@ -47,22 +48,23 @@ public static class HtmlReport
         html.Append("</tbody></table></div>");
     }
 
-    private static void Comparison(StringBuilder html, ReportModel model)
+    private static void Comparison(StringBuilder html, ReportTable table)
     {
-        var (columns, rows) = ReportTable.Build(model.Matrix.Runs);
-        html.Append("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Comparison\"><table class=\"comparison\"><thead><tr>");
-        foreach (var c in columns)
+        html.Append($"<h3>Workload {Encode(table.Workload)}</h3>")
+            .Append($"<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Comparison of workload {Encode(table.Workload)}\">")
+            .Append("<table class=\"comparison\"><thead><tr>");
+        foreach (var c in table.Columns)
         {
             var note = c.Note is null ? "" : $"<sup><a href=\"#note-{c.Note}\">{ReportNotes.Number(c.Note)}</a></sup>";
             html.Append($"<th scope=\"col\"{Number(c)}>{Encode(c.Heading)}{note}</th>");
         }
 
         html.Append("</tr></thead><tbody>");
-        foreach (var (row, run) in rows.Zip(model.Matrix.Runs))
+        foreach (var (row, run) in table.Rows.Zip(table.Runs))
         {
             html.Append(run.Precision == "fp16" ? "<tr class=\"baseline\">" : "<tr>");
-            for (var i = 0; i < columns.Count; i++)
-                html.Append($"<td{Number(columns[i])}>{Encode(row[i])}</td>");
+            for (var i = 0; i < row.Count; i++)
+                html.Append($"<td{Number(table.Columns[i])}>{Encode(row[i])}</td>");
             html.Append("</tr>");
         }
 
@@ -202,7 +204,7 @@ internal static class HtmlStyle
         @media(prefers-color-scheme:dark){:root{--bg:#12161d;--fg:#e6eaf1;--soft:#a3aebf;--line:#333c4a;--head:#1b212b;--link:#8ab8ff;
         --s0:#97a6bc;--s1:#5aa9e6;--s2:#56c48c;--s3:#f0945a;--s4:#bb8bea;--s5:#e57a98}}
         *{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif}
-        main{max-width:1240px;margin:0 auto;padding:28px 24px 60px}h1{margin:0;font-size:28px}h2{margin:34px 0 10px;font-size:19px}
+        main{max-width:1240px;margin:0 auto;padding:28px 24px 60px}h1{margin:0;font-size:28px}h2{margin:34px 0 10px;font-size:19px}h3{margin:18px 0 8px;font-size:15px}
         .lead{margin:2px 0 18px;color:var(--soft)}a{color:var(--link)}
         dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;margin:0 0 12px}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
         .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:6px}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}

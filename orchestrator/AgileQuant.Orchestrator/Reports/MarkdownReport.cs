@@ -12,7 +12,7 @@ public static class MarkdownReport
         Facts(text, ReportFacts.Head(model));
         text.Append("\n## Comparison\n\n");
         Comparison(text, model);
-        text.Append("\n## How the figures were made\n\n");
+        text.Append("## How the figures were made\n\n");
         for (var i = 0; i < ReportNotes.All.Count; i++)
             text.Append($"{i + 1}. {Escape(ReportNotes.All[i].Text)}\n");
         text.Append('\n');
@@ -25,9 +25,13 @@ public static class MarkdownReport
 
     private static void Comparison(StringBuilder text, ReportModel model)
     {
-        var (columns, rows) = ReportTable.Build(model.Matrix.Runs);
-        Table(text, [.. columns.Select(c => c.Note is null ? c.Heading : $"{c.Heading} ({ReportNotes.Number(c.Note)})")], rows,
-            [.. columns.Select(c => c.Numeric)]);
+        foreach (var table in ReportTable.For(model.Matrix))
+        {
+            text.Append($"### Workload {Escape(table.Workload)}\n\n");
+            Table(text, [.. table.Columns.Select(c => c.Note is null ? c.Heading : $"{c.Heading} ({ReportNotes.Number(c.Note)})")], table.Rows,
+                [.. table.Columns.Select(c => c.Numeric)]);
+            text.Append('\n');
+        }
     }
 
     private static void Grades(StringBuilder text, ReportModel model)

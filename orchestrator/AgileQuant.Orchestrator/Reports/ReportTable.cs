@@ -7,35 +7,39 @@ namespace AgileQuant.Orchestrator.Reports;
 /// <param name="Numeric">Set to the right.</param>
 public sealed record ReportColumn(string Heading, string? Note, bool Numeric, Func<RunSummaryView, string> Cell);
 
-/// <summary>The comparison table that every readable format shows.</summary>
-public static class ReportTable
+/// <summary>The comparison of one workload: the columns that its runs fill, and a row of cells a run.</summary>
+public sealed record ReportTable(
+    string Workload, IReadOnlyList<ReportColumn> Columns, IReadOnlyList<RunSummaryView> Runs, IReadOnlyList<IReadOnlyList<string>> Rows)
 {
     /// <summary>All columns, in order.</summary>
-    public static IReadOnlyList<ReportColumn> Columns { get; } =
+    public static IReadOnlyList<ReportColumn> AllColumns { get; } =
     [
-        new("Device", null, false, r => r.Device),
-        new("Model", null, false, r => r.Model),
-        new("Workload", null, false, r => r.Workload),
+        new("Device", null, false, Figures.Device),
+        new("Model", null, false, Figures.Model),
         new("Precision", "precision", false, r => r.Precision),
-        new("Perplexity, whole text", "perplexity", true, Figures.FullPerplexity),
+        new("Perplexity, whole text", "perplexity", false, Figures.FullPerplexity),
         new("Δ from fp16", "delta", true, Figures.Delta),
         new("On the board", "board", false, Figures.Board),
         new("Prompt, tokens/s", "speed", true, Figures.Prompt),
-        new("Speedup", "speedup", true, Figures.PromptSpeedup),
+        new("Prompt speedup", "speedup", true, Figures.PromptSpeedup),
         new("Generation, tokens/s", "speed", true, Figures.Generation),
-        new("Speedup", "speedup", true, Figures.GenerationSpeedup),
+        new("Generation speedup", "speedup", true, Figures.GenerationSpeedup),
         new("Peak memory", "memory", true, Figures.PeakMemory),
         new("File", "file", true, r => Figures.Bytes(r.PackBytes)),
         new("Trust", "trust", false, Figures.Grade),
         new("State", null, false, Figures.State),
     ];
 
-    /// <summary>Rows of cells in the order of <see cref="Columns"/>; a column that no run fills is left out.</summary>
-    public static (IReadOnlyList<ReportColumn> Columns, IReadOnlyList<IReadOnlyList<string>> Rows) Build(IReadOnlyList<RunSummaryView> runs)
+    /// <summary>One table a workload, in the order of the spec. A column without a figure is left out; so is the state when all are complete.</summary>
+    public static IReadOnlyList<ReportTable> For(MatrixView matrix) =>
+        [.. ReportModel.Ordered(matrix).Select(ReportModel.Honest).GroupBy(r => r.Workload).Select(g => Build(g.Key, [.. g]))];
+
+    private static ReportTable Build(string workload, IReadOnlyList<RunSummaryView> runs)
     {
-        var honest = runs.Select(ReportModel.Honest).ToList();
-        var columns = Columns.Where(c => honest.Any(r => c.Cell(r) != Figures.None)).ToList();
-        return (columns, [.. honest.Select(r => (IReadOnlyList<string>)[.. columns.Select(c => c.Cell(r))])]);
+        var columns = AllColumns.Where(c => c.Heading == "State"
+            ? runs.Any(r => r.State != RunState.Complete)
+            : runs.Any(r => Figures.IsFigure(c.Cell(r)))).ToList();
+        return new ReportTable(workload, columns, runs, [.. runs.Select(r => (IReadOnlyList<string>)[.. columns.Select(c => c.Cell(r))])]);
     }
 }
 

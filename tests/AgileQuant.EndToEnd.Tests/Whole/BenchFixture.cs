@@ -39,6 +39,9 @@ public sealed class BenchFixture : IAsyncLifetime
     /// <summary>The board all tests share; cutting its sessions is fine, stopping it is not.</summary>
     public LocalSshd Board { get; private set; } = null!;
 
+    /// <summary>Collection of all tests that share the node: one of them kills it.</summary>
+    public const string OneAtATime = "the node";
+
     public const string BoardName = "board";
     public const string Model = "docs-llama";
     public const string Dataset = "docs-heldout";
@@ -80,7 +83,7 @@ public sealed class BenchFixture : IAsyncLifetime
 
     /// <summary>Waits until the matrix has ended.</summary>
     internal async Task<MatrixView> WaitForEndAsync(string matrix, TimeSpan limit, CancellationToken ct) =>
-        await UntilAsync(matrix, v => MatrixEndpoints.IsFinal(v.Summary.State), limit, ct);
+        await UntilAsync(matrix, MatrixEndpoints.IsOver, limit, ct);
 
     /// <summary>Waits until the matrix is as wanted; fails with what it was at last.</summary>
     internal async Task<MatrixView> UntilAsync(string matrix, Func<MatrixView, bool> wanted, TimeSpan limit, CancellationToken ct)
@@ -92,7 +95,7 @@ public sealed class BenchFixture : IAsyncLifetime
             if (wanted(view))
                 return view;
             if (watch.Elapsed > limit)
-                throw new TimeoutException($"after {limit.TotalSeconds:0} s the matrix is {Describe(view)}\n{NodeLogTail()}");
+                throw new TimeoutException($"after {limit.TotalSeconds:0} s the matrix is {Describe(view)}\n{await DevicesAsync(ct)}\n{NodeLogTail()}");
             await Task.Delay(Look, ct);
         }
     }
@@ -136,6 +139,9 @@ public sealed class BenchFixture : IAsyncLifetime
     internal static string Describe(MatrixView view) =>
         $"{view.Summary.State}; runs: {string.Join(", ", view.Runs.Select(r => $"{r.Model} {r.Precision} {r.Workload} {r.State} {r.Reason}"))}; "
         + $"jobs: {string.Join(", ", view.Jobs.Select(j => $"{j.Kind} {j.Precision} {j.State} {j.Reason}"))}";
+
+    private async Task<string> DevicesAsync(CancellationToken ct) => string.Join("; ", (await Client.ListDevicesAsync(ct))
+        .Select(d => $"{d.Name} {d.State} {d.StateReason}, owner {d.Owner}, epoch {d.Epoch}, job {d.CurrentJob}"));
 
     internal string NodeLogTail()
     {

@@ -1,3 +1,4 @@
+using AgileQuant.Infra.Boards;
 using AgileQuant.Orchestrator.Contracts;
 using Deque.AxeCore.Commons;
 using Deque.AxeCore.Playwright;
@@ -8,6 +9,7 @@ using Xunit;
 namespace AgileQuant.EndToEnd.Tests.Whole;
 
 /// <summary>What a user does in the dashboard, in a real browser, against a real node and a real board.</summary>
+[Collection(BenchFixture.OneAtATime)]
 public class BrowserTests(BenchFixture bench) : IAsyncLifetime
 {
     private const float Patience = 60_000; // milliseconds: other jobs may run on the machine
@@ -31,7 +33,8 @@ public class BrowserTests(BenchFixture bench) : IAsyncLifetime
     public async Task A_board_is_added_a_matrix_launched_watched_and_its_report_downloaded()
     {
         await OpenAsync();
-        await AddBoardAsync("browser-board");
+        await using var board = await LocalSshd.StartAsync(new LocalSshdOptions { Folder = Path.Combine(bench.Home.Folder, "browser-board") }, _ct);
+        await AddBoardAsync("browser-board", board);
         await LaunchAsync("from-browser", "browser-board", windows: 1);
 
         await Expect("matrix-state").ToContainTextAsync("complete", new() { Timeout = RunPatience, IgnoreCase = true });
@@ -46,6 +49,7 @@ public class BrowserTests(BenchFixture bench) : IAsyncLifetime
         await Assertions.Expect(_page.GetByText("llama.cpp-512[0:1]").First).ToBeVisibleAsync();
         await Expect("provenance").ToBeVisibleAsync();
         await AccessibleAsync("run");
+        await bench.Client.RemoveDeviceAsync("browser-board", force: true, _ct);
     }
 
     [Fact]
@@ -114,15 +118,15 @@ public class BrowserTests(BenchFixture bench) : IAsyncLifetime
         await Expect("nav-fleet").ToBeVisibleAsync();
     }
 
-    private async Task AddBoardAsync(string name)
+    private async Task AddBoardAsync(string name, LocalSshd board)
     {
         await _page.GetByTestId("nav-fleet").ClickAsync();
         await _page.GetByTestId("add-device").ClickAsync();
-        await _page.GetByTestId("device-address").FillAsync(bench.Board.Address);
+        await _page.GetByTestId("device-address").FillAsync(board.Address);
         await _page.GetByTestId("device-name").FillAsync(name);
-        await _page.GetByTestId("device-identity").FillAsync(bench.Board.IdentityFile);
+        await _page.GetByTestId("device-identity").FillAsync(board.IdentityFile);
         await _page.GetByTestId("fetch-key").ClickAsync();
-        await Expect("host-key").ToHaveTextAsync(bench.Board.HostKeyFingerprint);
+        await Expect("host-key").ToHaveTextAsync(board.HostKeyFingerprint);
         await _page.GetByTestId("confirm-key").ClickAsync();
         await Expect("add-state").ToContainTextAsync("ready", new() { Timeout = RunPatience, IgnoreCase = true });
         await _page.GetByTestId("close-add").ClickAsync();

@@ -7,6 +7,7 @@ using Xunit;
 namespace AgileQuant.EndToEnd.Tests.Whole;
 
 /// <summary>The commands a user types, as processes of their own, against the running node.</summary>
+[Collection(BenchFixture.OneAtATime)]
 public class CommandTests(BenchFixture bench)
 {
     private readonly CancellationToken _ct = TestContext.Current.CancellationToken;

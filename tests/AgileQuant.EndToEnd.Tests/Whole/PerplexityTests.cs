@@ -7,6 +7,7 @@ using Xunit;
 namespace AgileQuant.EndToEnd.Tests.Whole;
 
 /// <summary>Figures made through import, tokenizer, pack, SSH, engine, Postgres and report equal figures that others made.</summary>
+[Collection(BenchFixture.OneAtATime)]
 public class PerplexityTests(BenchFixture bench)
 {
     private const double Within = 0.001; // relative

@@ -5,6 +5,7 @@ using Xunit;
 namespace AgileQuant.EndToEnd.Tests.Whole;
 
 /// <summary>A node that dies and a connection that breaks in the middle of a job lose nothing and count nothing twice.</summary>
+[Collection(BenchFixture.OneAtATime)]
 public class RecoveryTests(BenchFixture bench)
 {
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(4);
