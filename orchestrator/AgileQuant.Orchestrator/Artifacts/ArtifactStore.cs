@@ -27,7 +27,13 @@ public sealed class ArtifactStore
     /// <exception cref="FileNotFoundException">It is not in the store.</exception>
     public string RequiredPath(string sha256) => File.Exists(PathOf(sha256))
         ? PathOf(sha256)
-        : throw new FileNotFoundException($"The artifact {sha256} is missing from the store {_folder}: import its source again.");
+        : throw Missing(sha256, _folder);
+
+    /// <summary>Says what to do about a missing file. Its <see cref="FileNotFoundException.FileName"/> is the hash.</summary>
+    public static FileNotFoundException Missing(string sha256, string folder) => new(
+        $"The artifact {sha256} is missing from the store {folder} of this node ({Environment.MachineName}). Packs and token files are "
+        + "made again by themselves; import a model, text or engine again. Nodes of one cluster must share one store folder.",
+        sha256);
 
     public bool Contains(string sha256) => File.Exists(PathOf(sha256));
 

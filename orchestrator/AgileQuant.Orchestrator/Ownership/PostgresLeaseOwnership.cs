@@ -37,7 +37,7 @@ public sealed class PostgresLeaseOwnership(Database database, NodeIdentity node,
             limit greatest(0, least(@most, (select ceil(wanted.devices::numeric / live.nodes) from wanted, live)) - @held)
             for update of d skip locked
         )
-        update device set lease_node = @node, lease_until = clock_timestamp() + @lease, epoch = epoch + 1
+        update device set lease_node = @node, lease_until = clock_timestamp() + @lease, epoch = nextval('lease_epoch')
         from free where device.id = free.id
         returning device.id as device_id, device.epoch, device.lease_until as until
         """;

@@ -67,6 +67,8 @@ public sealed class NodeJobs(NodeJobStore jobs, AssetStore assets, ArtifactStore
     private async Task<bool> ScoreAsync(NodeJobRow job, IProgress<double> progress, CancellationToken ct)
     {
         var input = await jobs.ScoreInputAsync(job.SubjectId, ct) ?? throw new InvalidOperationException("the score's row is gone");
+        foreach (var sha in new[] { input.PackSha256, input.TokensSha256 }.Where(sha => !store.Contains(sha)))
+            await MakeAgainAsync(sha, ct);
         var target = LocalEngine.Target ?? throw new UnrepeatableException("this node's machine has no engine target, so it cannot score");
         var binary = await assets.CurrentEngineAsync(target, ct)
             ?? throw new InvalidOperationException($"there is no engine for {target}: bench engine build --target {target}");
@@ -90,6 +92,13 @@ public sealed class NodeJobs(NodeJobStore jobs, AssetStore assets, ArtifactStore
         {
             Directory.Delete(root, true);
         }
+    }
+
+    /// <summary>The score waits until the pack or token file is made again, and is then tried again.</summary>
+    private async Task MakeAgainAsync(string sha, CancellationToken ct)
+    {
+        var missing = ArtifactStore.Missing(sha, store.Folder);
+        throw await jobs.RemakeAsync(sha, ct) ? new InvalidOperationException(missing.Message) : missing;
     }
 
     private JobPlan PlanFor(NodeJobRow job, ScoreInput input, Engine.PerplexityConvention convention, int windows) => new()

@@ -18,11 +18,15 @@ public sealed partial class NodeWorker(
     public async Task RunAsync(CancellationToken ct)
     {
         var holder = Guid.CreateVersion7();
+        var settled = false;
         while (!ct.IsCancellationRequested)
         {
             var worked = false;
             try
             {
+                if (!settled)
+                    await jobs.SettleAllAsync(ct);
+                settled = true;
                 await jobs.SweepAsync(ct);
                 worked = await jobs.AnyAsync(ct) && await TryOneAsync(holder, ct);
             }

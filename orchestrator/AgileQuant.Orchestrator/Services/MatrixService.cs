@@ -1,3 +1,4 @@
+using AgileQuant.Orchestrator.Artifacts;
 using AgileQuant.Orchestrator.Contracts;
 using AgileQuant.Orchestrator.Domain;
 using AgileQuant.Orchestrator.Storage;
@@ -5,7 +6,8 @@ using AgileQuant.Orchestrator.Storage;
 namespace AgileQuant.Orchestrator.Services;
 
 /// <inheritdoc cref="IMatrixService"/>
-public sealed class MatrixService(MatrixStore matrices, ViewStore views, DeviceStore devices, AssetStore assets) : IMatrixService
+public sealed class MatrixService(
+    MatrixStore matrices, ViewStore views, DeviceStore devices, AssetStore assets, NodeJobStore nodeJobs, ArtifactStore store) : IMatrixService
 {
     public async Task<MatrixPlanView> PlanAsync(MatrixSpec spec, CancellationToken ct = default)
     {
@@ -17,7 +19,10 @@ public sealed class MatrixService(MatrixStore matrices, ViewStore views, DeviceS
     public async Task<Guid> StartAsync(MatrixSpec spec, string createdBy, CancellationToken ct = default)
     {
         var complete = SpecRules.Complete(spec);
-        return await matrices.AddAsync(complete, MatrixPlanner.Plan(complete, await CatalogueAsync(ct)), createdBy, ct);
+        var id = await matrices.AddAsync(complete, MatrixPlanner.Plan(complete, await CatalogueAsync(ct)), createdBy, ct);
+        foreach (var made in (await nodeJobs.MadeAsync(id, ct)).Where(m => !store.Contains(m.Sha256)))
+            await nodeJobs.RemakeAsync(made.Sha256, ct);
+        return id;
     }
 
     public Task<IReadOnlyList<MatrixSummaryView>> ListAsync(int limit = 100, CancellationToken ct = default) =>

@@ -104,35 +104,17 @@ public sealed class JobStore(Database database, NodeIdentity node)
             """,
             new { lease.DeviceId, lease.Epoch, node = node.Id, jobId, precision, reason }, ct);
 
-    /// <summary>Ends a job without an attempt: nothing of it can run, or it has had its tries.</summary>
-    public async Task EndAsync(DeviceLease lease, Guid jobId, string state, string? reason, CancellationToken ct)
-    {
-        var settled = await database.QueryAsync<Guid>(
-            """
-            with fence as (select 1 from device where id = @DeviceId and epoch = @Epoch and lease_node = @node for share)
-            update job set state = @state, reason = @reason, finished_at = clock_timestamp() from fence
-            where id = @jobId and state in ('waiting', 'running') returning matrix_id
-            """,
+    /// <summary>Ends a job without an attempt: nothing of it can run, or it has had its tries. Its runs and matrix are settled with it.</summary>
+    public Task EndAsync(DeviceLease lease, Guid jobId, string state, string? reason, CancellationToken ct) =>
+        database.ExecuteAsync(
+            "select end_job(@DeviceId, @node, @Epoch, @jobId, @state, @reason)",
             new { lease.DeviceId, lease.Epoch, node = node.Id, jobId, state, reason }, ct);
-        foreach (var matrix in settled)
-            await database.ExecuteAsync("select settle_runs(@matrix)", new { matrix }, ct);
-    }
 
     /// <summary>A try that did not get as far as an attempt: counts, and the job is put off or has failed for good.</summary>
-    public async Task FailStartAsync(DeviceLease lease, Guid jobId, string reason, TimeSpan wait, CancellationToken ct)
-    {
-        var settled = await database.QueryAsync<Guid>(
-            """
-            with fence as (select 1 from device where id = @DeviceId and epoch = @Epoch and lease_node = @node for share)
-            update job set attempts = attempts + 1, reason = @reason, not_before = clock_timestamp() + @wait,
-                state = case when attempts + 1 >= max_attempts then 'failed' else 'waiting' end,
-                finished_at = case when attempts + 1 >= max_attempts then clock_timestamp() end
-            from fence where id = @jobId and state = 'waiting' returning matrix_id
-            """,
+    public Task FailStartAsync(DeviceLease lease, Guid jobId, string reason, TimeSpan wait, CancellationToken ct) =>
+        database.ExecuteAsync(
+            "select fail_job_start(@DeviceId, @node, @Epoch, @jobId, @reason, @wait)",
             new { lease.DeviceId, lease.Epoch, node = node.Id, jobId, reason, wait }, ct);
-        foreach (var matrix in settled)
-            await database.ExecuteAsync("select settle_runs(@matrix)", new { matrix }, ct);
-    }
 
     /// <summary>Shows why a waiting job waits.</summary>
     public Task ExplainAsync(DeviceLease lease, Guid jobId, string? reason, CancellationToken ct) =>

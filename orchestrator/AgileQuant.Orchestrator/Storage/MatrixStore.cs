@@ -30,7 +30,8 @@ public sealed class MatrixStore(Database database)
     }
 
     /// <summary>
-    /// Marks the wish; what has not started is cancelled in the same transaction, running attempts are stopped by their drivers.
+    /// Marks the wish; what has not started is cancelled in the same transaction, with the nodes' work that nobody else waits for.
+    /// Running attempts are stopped by their drivers, running work of nodes by its worker at the next renewal of its claim.
     /// False: there is no such matrix, or it has ended.
     /// </summary>
     public async Task<bool> CancelAsync(Guid id, string requestedBy, CancellationToken ct)
@@ -49,11 +50,7 @@ public sealed class MatrixStore(Database database)
                 """
                 update job set state = 'cancelled', reason = 'cancelled', finished_at = clock_timestamp()
                 where matrix_id = @id and state = 'waiting';
-                update node_job n set state = 'cancelled', reason = 'cancelled', finished_at = clock_timestamp()
-                where n.state = 'waiting' and exists (select 1 from matrix_node_job l where l.node_job_id = n.id and l.matrix_id = @id)
-                  and not exists (
-                    select 1 from matrix_node_job l join matrix m on m.id = l.matrix_id
-                    where l.node_job_id = n.id and m.cancel_requested_at is null);
+                select drop_node_jobs(@id);
                 select settle_runs(@id);
                 insert into audit (who, what, subject) values (@requestedBy, 'matrix cancel', @id);
                 """,
@@ -68,11 +65,14 @@ public sealed class MatrixStore(Database database)
     public Task CancelDeviceAsync(Guid deviceId, CancellationToken ct) =>
         database.ExecuteAsync(
             """
-            with stopped as (
-                update job set state = 'cancelled', reason = 'the device was removed', finished_at = clock_timestamp()
-                where device_id = @deviceId and state = 'waiting' returning matrix_id)
-            select 1 from stopped;
-            select settle_runs(m) from (select distinct matrix_id as m from job where device_id = @deviceId and state = 'cancelled') x;
+            select 1 from matrix m where m.finished_at is null and exists (select 1 from run r where r.matrix_id = m.id and r.device_id = @deviceId)
+            order by m.id for no key update;
+            update job set state = 'cancelled', reason = 'the device was removed', finished_at = clock_timestamp()
+            where device_id = @deviceId and state = 'waiting';
+            select settle_runs(x.id) from (
+                select m.id from matrix m
+                where m.finished_at is null and exists (select 1 from run r where r.matrix_id = m.id and r.device_id = @deviceId)
+                order by m.id) x;
             """,
             new { deviceId }, ct);
 

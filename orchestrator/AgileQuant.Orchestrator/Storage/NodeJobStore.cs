@@ -14,6 +14,14 @@ public sealed class NodeJobRow
     public int MaxAttempts { get; init; }
 }
 
+/// <summary>A pack or token file that was made.</summary>
+public sealed class MadeArtifact
+{
+    public string Kind { get; init; } = "";
+    public Guid SubjectId { get; init; }
+    public string Sha256 { get; init; } = "";
+}
+
 /// <summary>What a score job needs.</summary>
 public sealed class ScoreInput
 {
@@ -28,16 +36,18 @@ public sealed class ScoreInput
 /// <summary>Rows of jobs that nodes do themselves. A claim is a lease of its own; results are written only under its epoch.</summary>
 public sealed class NodeJobStore(Database database, NodeIdentity node, OrchestratorOptions options)
 {
-    /// <summary>Waiting or orphaned, wanted by a matrix that is not cancelled, and all it needs is there.</summary>
+    /// <summary>Waiting or orphaned, wanted by a matrix that is neither cancelled nor finished, and all it needs is made.</summary>
     private const string Claimable = """
         (n.state = 'waiting' and n.not_before <= clock_timestamp() or n.state = 'running' and n.lease_until < clock_timestamp())
         and n.attempts < n.max_attempts
         and (n.kind <> 'score' or exists (
             select 1 from score s join pack p on p.id = s.pack_id join token_file t on t.id = s.token_file_id
-            where s.id = n.subject_id and p.sha256 is not null and t.sha256 is not null))
+            where s.id = n.subject_id and p.sha256 is not null and t.sha256 is not null and not exists (
+                select 1 from node_job u where u.state <> 'done'
+                  and (u.kind = 'pack' and u.subject_id = p.id or u.kind = 'tokens' and u.subject_id = t.id))))
         and exists (
             select 1 from matrix_node_job l join matrix m on m.id = l.matrix_id
-            where l.node_job_id = n.id and m.cancel_requested_at is null)
+            where l.node_job_id = n.id and m.cancel_requested_at is null and m.finished_at is null)
         """;
 
     public Task<bool> AnyAsync(CancellationToken ct) =>
@@ -106,6 +116,45 @@ public sealed class NodeJobStore(Database database, NodeIdentity node, Orchestra
         return true;
     }
 
+    /// <summary>Finishes the matrices that only waited for what has just ended: scores and comparisons.</summary>
+    public Task SettleAsync(CancellationToken ct) => database.ExecuteAsync("select settle_matrices()", null, ct);
+
+    /// <summary>Settles every open matrix with its runs, for what a process that was killed left in between.</summary>
+    public Task SettleAllAsync(CancellationToken ct) =>
+        database.ExecuteAsync(
+            "select settle_runs(x.id) from (select m.id from matrix m where m.finished_at is null order by m.id) x", null, ct);
+
+    /// <summary>What a matrix needs that was made before: packs and token files, each with its artifact.</summary>
+    public Task<List<MadeArtifact>> MadeAsync(Guid matrixId, CancellationToken ct) =>
+        database.QueryAsync<MadeArtifact>(
+            """
+            select n.kind, n.subject_id, coalesce(p.sha256, t.sha256) as sha256
+            from matrix_node_job l join node_job n on n.id = l.node_job_id
+            left join pack p on n.kind = 'pack' and p.id = n.subject_id
+            left join token_file t on n.kind = 'tokens' and t.id = n.subject_id
+            where l.matrix_id = @matrixId and n.state = 'done' and coalesce(p.sha256, t.sha256) is not null
+            """,
+            new { matrixId }, ct);
+
+    /// <summary>
+    /// Has packs and token files made again whose file is gone from the store; the same input gives the same bytes, so their
+    /// hash stays. Jobs that need them wait in the meantime. False: the hash is of neither, or making it again has failed.
+    /// </summary>
+    public async Task<bool> RemakeAsync(string sha256, CancellationToken ct) =>
+        await database.FirstAsync<bool>(
+            """
+            with made as (
+                select n.id, n.state from node_job n
+                where n.kind = 'pack' and exists (select 1 from pack p where p.id = n.subject_id and p.sha256 = @sha256)
+                   or n.kind = 'tokens' and exists (select 1 from token_file t where t.id = n.subject_id and t.sha256 = @sha256)
+            ), again as (
+                update node_job n set state = 'waiting', attempts = 0, progress = 0, not_before = clock_timestamp(), finished_at = null,
+                    reason = 'its file is missing from the store: it is made again'
+                from made where n.id = made.id and n.state = 'done')
+            select exists (select 1 from made where state in ('waiting', 'running', 'done'))
+            """,
+            new { sha256 }, ct);
+
     /// <summary>Another try later, or failed for good with the reason.</summary>
     public Task FailAsync(NodeJobRow job, string reason, bool final, TimeSpan wait, CancellationToken ct) =>
         database.ExecuteAsync(
@@ -127,9 +176,13 @@ public sealed class NodeJobStore(Database database, NodeIdentity node, Orchestra
             """,
             new { job.Id, job.Epoch }, ct);
 
-    /// <summary>Fails what can never be done: orphans without tries left, and scores whose pack or tokens failed.</summary>
-    public Task SweepAsync(CancellationToken ct) =>
-        database.ExecuteAsync(
+    /// <summary>
+    /// Fails what can never be done: orphans without tries left, and scores whose pack or tokens failed. Wakes what was cancelled
+    /// for one matrix while another began to want it. Then finishes the matrices that waited for nothing else.
+    /// </summary>
+    public async Task SweepAsync(CancellationToken ct)
+    {
+        await database.ExecuteAsync(
             """
             update node_job set state = 'failed', reason = coalesce(reason, 'the node that did it stopped, ' || attempts || ' times'),
                 finished_at = clock_timestamp()
@@ -138,8 +191,14 @@ public sealed class NodeJobStore(Database database, NodeIdentity node, Orchestra
             from score s, node_job f
             where n.kind = 'score' and n.state = 'waiting' and s.id = n.subject_id and f.state = 'failed'
               and (f.kind = 'pack' and f.subject_id = s.pack_id or f.kind = 'tokens' and f.subject_id = s.token_file_id);
+            update node_job n set state = 'waiting', attempts = 0, reason = null, finished_at = null, not_before = clock_timestamp()
+            where n.state = 'cancelled' and exists (
+                select 1 from matrix_node_job l join matrix m on m.id = l.matrix_id
+                where l.node_job_id = n.id and m.cancel_requested_at is null and m.finished_at is null);
             """,
             null, ct);
+        await SettleAsync(ct);
+    }
 
     public Task<ScoreInput?> ScoreInputAsync(Guid scoreId, CancellationToken ct) =>
         database.FirstAsync<ScoreInput>(

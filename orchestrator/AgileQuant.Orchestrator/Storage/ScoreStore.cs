@@ -62,14 +62,20 @@ public sealed class ScoreStore(Database database)
             new { score, indexes = indexes?.ToArray() }, ct));
 
     public Task SetAgreementAsync(Guid result, double difference, CancellationToken ct) =>
-        database.ExecuteAsync("update result set node_agreement = @difference where id = @result", new { result, difference }, ct);
+        database.ExecuteAsync(
+            """
+            update result set node_agreement = @difference where id = @result;
+            select settle_matrices();
+            """,
+            new { result, difference }, ct);
 
     public Task SetFiguresAsync(Guid score, ScoreFigures figures, CancellationToken ct) =>
         database.ExecuteAsync(
             """
             with told as (select pg_notify('agilequant_change', 'matrix:' || l.matrix_id) from matrix_node_job l
                           join node_job n on n.id = l.node_job_id where n.kind = 'score' and n.subject_id = @score)
-            update score set figures = @figures::jsonb where id = @score and (select count(*) from told) >= 0
+            update score set figures = @figures::jsonb where id = @score and (select count(*) from told) >= 0;
+            select settle_matrices();
             """,
             new { score, figures = Json.Write(figures) }, ct);
 

@@ -18,6 +18,10 @@ create table node (
     stopped_at timestamptz
 );
 
+-- Epochs of all leases come from one counter: a board remembers the highest it has seen, so a device that is removed and added
+-- again must not start from the beginning.
+create sequence lease_epoch as bigint;
+
 create table device (
     id uuid primary key,
     name text not null check (name ~ '^[a-z][a-z0-9-]{0,62}$'),
@@ -392,10 +396,45 @@ begin
     return ok;
 end $$;
 
--- Ends the runs of a job that can no longer get what they ask for, and the matrices that have no open run left.
+-- What a matrix with no open run may still wait for: scores of the whole text, and comparisons of figures that have just come in
+-- (not for ever: a comparison that cannot be made must not keep a matrix open).
+create function figures_to_come(p_matrix uuid) returns boolean
+language sql volatile as $$
+    select exists (
+        select 1 from matrix_node_job l join node_job n on n.id = l.node_job_id
+        where l.matrix_id = p_matrix and n.kind = 'score' and n.state in ('waiting', 'running'))
+    or exists (
+        select 1 from run r join result x on x.run_id = r.id and x.kind = 'perplexity' and x.accepted and x.node_agreement is null
+        join score s on s.pack_id = r.pack_id and s.token_file_id = r.token_file_id and s.convention = r.convention and s.figures is not null
+        join node_job n on n.kind = 'score' and n.subject_id = s.id
+        where r.matrix_id = p_matrix and greatest(x.created_at, n.finished_at) > clock_timestamp() - interval '30 seconds')
+    or exists (
+        select 1 from matrix_node_job l join node_job n on n.id = l.node_job_id and n.kind = 'score'
+        join score s on s.id = n.subject_id and s.figures -> 'deltaPercent' = 'null'
+        join pack p on p.id = s.pack_id and p.precision <> 'fp16'
+        join pack f on f.model_id = p.model_id and f.precision = 'fp16'
+        join score b on b.pack_id = f.id and b.token_file_id = s.token_file_id and b.convention = s.convention and b.figures is not null
+        join node_job nb on nb.kind = 'score' and nb.subject_id = b.id
+        where l.matrix_id = p_matrix and greatest(n.finished_at, nb.finished_at) > clock_timestamp() - interval '30 seconds');
+$$;
+
+-- Cancels nodes' work of a matrix that no open matrix waits for.
+create function drop_node_jobs(p_matrix uuid) returns void
+language sql volatile as $$
+    update node_job n set state = 'cancelled', reason = 'cancelled', finished_at = clock_timestamp()
+    where n.state in ('waiting', 'running') and exists (select 1 from matrix_node_job l where l.node_job_id = n.id and l.matrix_id = p_matrix)
+      and not exists (
+        select 1 from matrix_node_job l join matrix m on m.id = l.matrix_id
+        where l.node_job_id = n.id and m.cancel_requested_at is null and m.finished_at is null);
+$$;
+
+-- Ends the runs of a matrix that can no longer get what they ask for, and the matrix when nothing of it is left to come.
 create function settle_runs(p_matrix uuid) returns void
 language plpgsql as $$
 begin
+    -- One at a time: of two jobs that end together, the later sees the other's end.
+    perform 1 from matrix where id = p_matrix for no key update;
+
     update run r set state = 'complete', finished_at = clock_timestamp(), reason = null
     where r.matrix_id = p_matrix and r.state = 'open'
       and (not r.asks_speed or exists (select 1 from result x where x.run_id = r.id and x.kind = 'speed' and x.accepted))
@@ -420,7 +459,68 @@ begin
 
     update matrix m set finished_at = clock_timestamp()
     where m.id = p_matrix and m.finished_at is null
-      and not exists (select 1 from run r where r.matrix_id = p_matrix and r.state = 'open');
+      and not exists (select 1 from run r where r.matrix_id = p_matrix and r.state = 'open')
+      and (m.cancel_requested_at is not null or not figures_to_come(p_matrix));
+    if found then
+        perform drop_node_jobs(p_matrix);
+    end if;
+end $$;
+
+-- Finishes the matrices that only waited for scores and comparisons. Cheap, and safe to repeat.
+create function settle_matrices() returns void
+language sql volatile as $$
+    select settle_runs(x.id) from (
+        select m.id from matrix m
+        where m.finished_at is null and not exists (select 1 from run r where r.matrix_id = m.id and r.state = 'open')
+        order by m.id) x;
+$$;
+
+-- The job's matrix, locked, when the lease is valid (and stays so to the end of the transaction); else null.
+-- Everybody locks a matrix before its jobs, so that they do not wait for each other in a circle.
+create function lock_job(p_device uuid, p_node uuid, p_epoch bigint, p_job uuid) returns uuid
+language plpgsql as $$
+declare
+    m uuid;
+begin
+    perform 1 from device where id = p_device and epoch = p_epoch and lease_node = p_node for share;
+    if not found then
+        return null;
+    end if;
+    select matrix_id into m from job where id = p_job and device_id = p_device;
+    perform 1 from matrix where id = m for no key update;
+    return m;
+end $$;
+
+-- Ends a job without an attempt, with its runs. False: the lease is lost or the job has ended; nothing has changed.
+create function end_job(p_device uuid, p_node uuid, p_epoch bigint, p_job uuid, p_state text, p_reason text) returns boolean
+language plpgsql as $$
+declare
+    m uuid := lock_job(p_device, p_node, p_epoch, p_job);
+begin
+    update job set state = p_state, reason = p_reason, finished_at = clock_timestamp()
+    where id = p_job and m is not null and state in ('waiting', 'running');
+    if not found then
+        return false;
+    end if;
+    perform settle_runs(m);
+    return true;
+end $$;
+
+-- Counts a try that did not get as far as an attempt: the job is put off, or has failed for good and its runs with it.
+create function fail_job_start(p_device uuid, p_node uuid, p_epoch bigint, p_job uuid, p_reason text, p_retry_after interval) returns boolean
+language plpgsql as $$
+declare
+    m uuid := lock_job(p_device, p_node, p_epoch, p_job);
+begin
+    update job set attempts = attempts + 1, reason = p_reason, not_before = clock_timestamp() + p_retry_after,
+        state = case when attempts + 1 >= max_attempts then 'failed' else 'waiting' end,
+        finished_at = case when attempts + 1 >= max_attempts then clock_timestamp() end
+    where id = p_job and m is not null and state = 'waiting';
+    if not found then
+        return false;
+    end if;
+    perform settle_runs(m);
+    return true;
 end $$;
 
 -- Accepts what an attempt has staged, in one statement: checks the lease's epoch under FOR SHARE, moves the staged rows,
@@ -445,6 +545,7 @@ begin
     if a.state not in ('starting', 'running') then
         return 'already';
     end if;
+    perform 1 from matrix where id = (select matrix_id from job where id = a.job_id) for no key update;
 
     update block b set state = s.state, reason = s.reason, attempt_id = p_attempt, tokens = s.tokens, load_ms = s.load_ms, peak_rss = s.peak_rss
     from staged_block s
