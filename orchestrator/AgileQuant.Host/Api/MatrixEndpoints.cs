@@ -8,6 +8,7 @@ internal static class MatrixEndpoints
 {
     private const int MaxListed = 1000;
     private static readonly TimeSpan Heartbeat = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan ComparisonLimit = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan Shortest = TimeSpan.FromMilliseconds(500);
 
     public static void Map(RouteGroupBuilder api)
@@ -58,15 +59,22 @@ internal static class MatrixEndpoints
     };
 
     /// <summary>
-    /// Nothing more will change: every run has ended, and so has the node's own work for it (the score of the whole text may come
-    /// after the boards' results). A cancelled matrix waits for nothing.
+    /// Nothing more will change: every run has ended, and so has the node's own work for it, which may come after the boards'
+    /// results (the score of the whole text, and the comparison with it, given <see cref="ComparisonLimit"/>). A cancelled matrix
+    /// waits for nothing.
     /// </summary>
-    internal static bool IsOver(MatrixView view) => view.Summary.State switch
+    internal static bool IsOver(MatrixView view, DateTimeOffset now) => view.Summary.State switch
     {
         MatrixState.Cancelled => true,
-        MatrixState.Complete or MatrixState.Incomplete => !view.Jobs.Any(j => j.State is "waiting" or "running"),
+        MatrixState.Complete or MatrixState.Incomplete =>
+            !view.Jobs.Any(j => j.State is "waiting" or "running") && (!AwaitsComparison(view) || now > LastEnd(view) + ComparisonLimit),
         _ => false,
     };
+
+    private static bool AwaitsComparison(MatrixView view) => view.Runs.Any(r => r.Perplexity is { Full: not null, NodeAgreement: null });
+
+    private static DateTimeOffset LastEnd(MatrixView view) =>
+        view.Jobs.Select(j => j.FinishedAt).Append(view.Summary.FinishedAt).Max() ?? view.Summary.CreatedAt;
 
     private static async Task<IResult> ReportAsync(
         string matrix, string? format, IMatrixService matrices, IReportService reports, CancellationToken ct)
@@ -79,7 +87,7 @@ internal static class MatrixEndpoints
     }
 
     private static async Task<IResult> WatchAsync(
-        string matrix, IMatrixService service, IChangeFeed feed, IHostApplicationLifetime lifetime, HttpContext context)
+        string matrix, IMatrixService service, IChangeFeed feed, IHostApplicationLifetime lifetime, TimeProvider clock, HttpContext context)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, lifetime.ApplicationStopping);
         var ct = stop.Token;
@@ -94,7 +102,7 @@ internal static class MatrixEndpoints
             while (true)
             {
                 await AssetEndpoints.WriteLineAsync(context, view, ct);
-                if (IsOver(view))
+                if (IsOver(view, clock.GetUtcNow()))
                     break;
                 await Task.Delay(Shortest, ct); // changes come in bursts
                 await changed.WaitAsync(Heartbeat, ct);

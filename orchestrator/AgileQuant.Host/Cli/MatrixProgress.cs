@@ -36,12 +36,12 @@ internal static class MatrixProgress
                     broken = 0;
                 }
             }
-            catch (BenchException) when (last is not null && !MatrixEndpoints.IsOver(last))
+            catch (BenchException) when (last is not null && !MatrixEndpoints.IsOver(last, DateTimeOffset.UtcNow))
             {
                 // the node restarts; the matrix goes on by itself
             }
 
-            if (last is not null && MatrixEndpoints.IsOver(last))
+            if (last is not null && MatrixEndpoints.IsOver(last, DateTimeOffset.UtcNow))
                 return last;
             if (broken == 0)
                 note("the node went away; waiting for it");

@@ -83,7 +83,7 @@ public sealed class BenchFixture : IAsyncLifetime
 
     /// <summary>Waits until the matrix has ended.</summary>
     internal async Task<MatrixView> WaitForEndAsync(string matrix, TimeSpan limit, CancellationToken ct) =>
-        await UntilAsync(matrix, MatrixEndpoints.IsOver, limit, ct);
+        await UntilAsync(matrix, v => MatrixEndpoints.IsOver(v, DateTimeOffset.UtcNow), limit, ct);
 
     /// <summary>Waits until the matrix is as wanted; fails with what it was at last.</summary>
     internal async Task<MatrixView> UntilAsync(string matrix, Func<MatrixView, bool> wanted, TimeSpan limit, CancellationToken ct)
