@@ -12,8 +12,8 @@ public sealed class ArtifactStore
     {
         _folder = Path.GetFullPath(options.StoreFolder);
         _scratch = Path.GetFullPath(options.ScratchFolder);
-        Directory.CreateDirectory(_folder);
-        Directory.CreateDirectory(_scratch);
+        CreatePrivate(_folder);
+        CreatePrivate(_scratch);
         RemoveLeftovers();
     }
 
@@ -40,6 +40,13 @@ public sealed class ArtifactStore
     /// <summary>A name for a new file on the store's file system. The caller deletes it when it did not become an artifact.</summary>
     public string NewTemporaryFile() => Path.Combine(_folder, $".{Guid.NewGuid():N}.part");
 
+    /// <summary>Deletes an unfinished file, if it is still there; when its folder is gone too, the error before this one counts.</summary>
+    public static void Discard(string temporaryFile)
+    {
+        if (File.Exists(temporaryFile))
+            File.Delete(temporaryFile);
+    }
+
     /// <summary>An empty folder for files on their way.</summary>
     public string NewScratchFolder(string name)
     {
@@ -60,13 +67,28 @@ public sealed class ArtifactStore
             Directory.Delete(folder, true);
     }
 
-    /// <summary>Renames a finished file to its hash; one that is there already stays.</summary>
+    /// <summary>Renames a finished file, once it is on the disk, to its hash; one that is there already stays.</summary>
     public void Adopt(string temporaryFile, string sha256)
     {
         if (Contains(sha256))
+        {
             File.Delete(temporaryFile);
+            return;
+        }
+
+        // Else a power cut could leave the name with half of the content.
+        using (var file = File.OpenHandle(temporaryFile, FileMode.Open, FileAccess.ReadWrite))
+            RandomAccess.FlushToDisk(file);
+        File.Move(temporaryFile, PathOf(sha256), overwrite: true);
+    }
+
+    /// <summary>For this user only: models may be confidential. A folder that is there keeps its rights.</summary>
+    private static void CreatePrivate(string folder)
+    {
+        if (OperatingSystem.IsWindows())
+            Directory.CreateDirectory(folder);
         else
-            File.Move(temporaryFile, PathOf(sha256), overwrite: true);
+            Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
     }
 
     /// <summary>Copies a user's file into the store.</summary>

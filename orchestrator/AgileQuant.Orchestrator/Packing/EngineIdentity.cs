@@ -66,9 +66,19 @@ public sealed record EngineIdentity(string Target, string Version, string Build)
         try
         {
             using var process = Process.Start(start)!;
-            var output = await process.StandardOutput.ReadToEndAsync(bound.Token);
-            await process.WaitForExitAsync(bound.Token);
-            return process.ExitCode == 0 ? ProtocolJson.ParseInfo(Encoding.UTF8.GetBytes(output)) : null;
+            try
+            {
+                // Both are read, so that a binary that complains at length does not wait for us for ever.
+                var errors = process.StandardError.BaseStream.CopyToAsync(Stream.Null, bound.Token);
+                var output = await process.StandardOutput.ReadToEndAsync(bound.Token);
+                await Task.WhenAll(errors, process.WaitForExitAsync(bound.Token));
+                return process.ExitCode == 0 ? ProtocolJson.ParseInfo(Encoding.UTF8.GetBytes(output)) : null;
+            }
+            finally
+            {
+                if (!process.HasExited)
+                    process.Kill(entireProcessTree: true);
+            }
         }
         catch (Exception e) when (e is System.ComponentModel.Win32Exception or ProtocolException or OperationCanceledException && !ct.IsCancellationRequested)
         {

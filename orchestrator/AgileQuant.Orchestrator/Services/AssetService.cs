@@ -26,6 +26,7 @@ public sealed class AssetService(AssetStore assets, ArtifactStore store) : IAsse
     public Task<ModelView> ImportModelAsync(string path, string name, IProgress<double>? progress = null, CancellationToken ct = default)
     {
         SpecRules.Name(name, "The model");
+        path = UserFiles.Expand(path);
         if (!Path.Exists(path))
             throw new UserErrorException($"'{path}' is not there on the node's machine: name a Hugging Face folder or a .gguf file.");
         return AddAsync(name, Path.GetFullPath(path), file => ModelImporter.Import(path, file, progress, ct), ct);
@@ -45,6 +46,7 @@ public sealed class AssetService(AssetStore assets, ArtifactStore store) : IAsse
     public async Task<DatasetView> ImportDatasetAsync(string path, string name, string format = "text", CancellationToken ct = default)
     {
         SpecRules.Name(name, "The dataset");
+        path = UserFiles.Expand(path);
         var text = await ReadTextAsync(path, ct);
         text = format switch
         {
@@ -61,9 +63,13 @@ public sealed class AssetService(AssetStore assets, ArtifactStore store) : IAsse
             var row = (await assets.DatasetAsync(name, ct))!;
             return row.Sha256 == sha ? View(row) : throw Taken("dataset", name);
         }
+        catch (Exception e) when (UserFiles.IsFileProblem(e))
+        {
+            throw UserFiles.Explain(e, $"The dataset '{name}' could not be stored");
+        }
         finally
         {
-            File.Delete(temporary);
+            ArtifactStore.Discard(temporary);
         }
     }
 
@@ -72,13 +78,21 @@ public sealed class AssetService(AssetStore assets, ArtifactStore store) : IAsse
 
     public async Task<EngineView> AddEngineAsync(string path, CancellationToken ct = default)
     {
+        path = UserFiles.Expand(path);
         if (!File.Exists(path))
             throw new UserErrorException($"'{path}' is not there on the node's machine: bench engine build makes one.");
         if (new FileInfo(path).Length > Limits.EngineBytes)
             throw new UserErrorException($"'{path}' is larger than {Limits.EngineBytes >> 20} MiB: that is no engine.");
-        var identity = await EngineIdentity.ReadAsync(path, ct);
-        var (sha, bytes) = await store.CopyAsync(path, ct);
-        return View(await assets.AddEngineAsync(identity.Target, identity.Version, identity.Build, sha, bytes, ct));
+        try
+        {
+            var identity = await EngineIdentity.ReadAsync(path, ct);
+            var (sha, bytes) = await store.CopyAsync(path, ct);
+            return View(await assets.AddEngineAsync(identity.Target, identity.Version, identity.Build, sha, bytes, ct));
+        }
+        catch (Exception e) when (UserFiles.IsFileProblem(e))
+        {
+            throw UserFiles.Explain(e, "The engine could not be added");
+        }
     }
 
     private async Task<ModelView> AddAsync(string name, string source, Func<string, ModelSummary> write, CancellationToken ct)
@@ -98,9 +112,13 @@ public sealed class AssetService(AssetStore assets, ArtifactStore store) : IAsse
         {
             throw new UserErrorException(e.Message, e);
         }
+        catch (Exception e) when (UserFiles.IsFileProblem(e))
+        {
+            throw UserFiles.Explain(e, $"The model '{name}' could not be imported");
+        }
         finally
         {
-            File.Delete(temporary);
+            ArtifactStore.Discard(temporary);
         }
     }
 
@@ -119,6 +137,10 @@ public sealed class AssetService(AssetStore assets, ArtifactStore store) : IAsse
         catch (System.Text.DecoderFallbackException e)
         {
             throw new UserErrorException($"'{path}' is not UTF-8 text (byte {e.Index}): convert it first, for example with iconv.", e);
+        }
+        catch (Exception e) when (UserFiles.IsFileProblem(e))
+        {
+            throw UserFiles.Explain(e, $"'{path}' could not be read");
         }
     }
 

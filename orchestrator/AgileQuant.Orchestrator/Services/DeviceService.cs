@@ -33,10 +33,19 @@ public sealed partial class DeviceService(Database database, DeviceStore devices
             throw new UserErrorException($"'{request.Name}' is no device name: use 1 to 63 of a-z, 0-9 and '-', starting with a letter, for example pi4.");
         if (!FingerprintPattern().IsMatch(request.HostKeyFingerprint))
             throw new UserErrorException($"'{request.HostKeyFingerprint}' is no host key fingerprint: it looks like SHA256: and 43 characters.");
-        if (request.IdentityFile is { } file && !(Path.IsPathFullyQualified(file) && File.Exists(file)))
-            throw new UserErrorException($"The identity file '{file}' must be the full path of a private key on the node's machine.");
+        var identity = request.IdentityFile is { } named ? UserFiles.Expand(named) : null;
+        if (identity is not null && !(Path.IsPathFullyQualified(identity) && File.Exists(identity)))
+            throw new UserErrorException($"The identity file '{identity}' must be the full path of a private key on the node's machine.");
+        var address = Parse(request.Address).ToString();
+        if ((await devices.ListAsync(ct)).FirstOrDefault(d => d.Address == address && d.HostKey == request.HostKeyFingerprint) is { } same
+            && same.Name != request.Name)
+        {
+            throw new UserErrorException(
+                $"The board at {address} is device '{same.Name}' already: use that name, or remove it first (bench device remove {same.Name}).");
+        }
+
         var id = Guid.CreateVersion7();
-        var added = await devices.AddAsync(id, request with { Address = Parse(request.Address).ToString() }, ct);
+        var added = await devices.AddAsync(id, request with { Address = address, IdentityFile = identity }, ct);
         if (!added)
         {
             throw new UserErrorException(await devices.FindAsync(request.Name, ct) is null
