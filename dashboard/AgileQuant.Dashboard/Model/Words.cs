@@ -66,6 +66,10 @@ internal static class Words
         _ => null,
     };
 
+    /// <summary>Whether a board refuses us because it obeys another cluster; its driver says so in the reason.</summary>
+    internal static bool BelongsToAnotherCluster(DeviceView device) =>
+        device.StateReason?.Contains("another cluster", StringComparison.Ordinal) == true;
+
     internal static string GradeMeaning(char grade) => grade switch
     {
         'A' => "Steady, cool and undisturbed: publish it.",

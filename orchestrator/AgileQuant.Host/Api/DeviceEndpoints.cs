@@ -30,6 +30,15 @@ internal static class DeviceEndpoints
             })
             .WithName("checkDevice").WithSummary("Probes and self-tests the device again.")
             .Produces(202).ProducesProblem(404);
+        devices.MapPost("/{device}/adopt", async (string device, IDeviceService service, CancellationToken ct) =>
+            {
+                if (await service.FindAsync(device, ct) is null)
+                    return Missing(device);
+                await service.AdoptAsync(device, ct);
+                return Results.Accepted();
+            })
+            .WithName("adoptDevice").WithSummary("Takes over a board of another cluster: what runs there is stopped, then it is checked.")
+            .Produces(202).ProducesProblem(404);
         devices.MapDelete("/{device}", async (string device, bool? force, IDeviceService service, CancellationToken ct) =>
             {
                 if (await service.FindAsync(device, ct) is null)

@@ -31,6 +31,12 @@ public static class RestApi
 
     public static void Map(WebApplication app)
     {
+        app.Use(async (context, next) =>
+        {
+            await next(context);
+            if (context.Request.Path.StartsWithSegments("/openapi") && context.Response.StatusCode == StatusCodes.Status200OK)
+                await context.Response.WriteAsync("\n", context.RequestAborted); // docs/openapi.json is a text file: it ends with its line
+        });
         app.MapOpenApi("/openapi/{documentName}.json");
         var api = app.MapGroup("/api/v1");
         MapNode(api.MapGroup("").WithTags("Node"));

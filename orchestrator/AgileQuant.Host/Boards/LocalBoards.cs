@@ -47,16 +47,21 @@ internal static class LocalBoards
             await StartEmulatedArmAsync(home, ct);
     }
 
-    /// <summary>Stops every board's sshd. What runs detached on them goes on.</summary>
-    public static async Task StopAsync(BenchHome home, CancellationToken ct)
+    /// <summary>Stops every board's sshd; returns how many ran. What runs detached on them goes on.</summary>
+    public static async Task<int> StopAsync(BenchHome home, CancellationToken ct)
     {
         if (!Directory.Exists(home.BoardFolder))
-            return;
+            return 0;
+        var stopped = 0;
         foreach (var folder in Directory.EnumerateDirectories(home.BoardFolder))
         {
-            if (await LocalSshd.AttachAsync(folder, ct) is { } sshd)
-                await sshd.StopAsync(ct);
+            if (await LocalSshd.AttachAsync(folder, ct) is not { } sshd)
+                continue;
+            await sshd.StopAsync(ct);
+            stopped++;
         }
+
+        return stopped;
     }
 
     /// <summary>Downloads that are the same for every home: <c>BENCH_CACHE</c>, else the XDG cache folder.</summary>

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using AgileQuant.Host.Client;
-using AgileQuant.Orchestrator.Contracts;
 
 namespace AgileQuant.Host.Cli;
 
@@ -10,6 +9,11 @@ public static class BenchCommand
 {
     internal const int Usage = 2;
     private const int Interrupted = 130;
+
+    /// <summary>After a signal a node hands its boards over and stops its Postgres; cut off, both would be left behind.</summary>
+    private static readonly TimeSpan NodeEnd = TimeSpan.FromSeconds(60);
+
+    private static readonly TimeSpan CommandEnd = TimeSpan.FromSeconds(2);
 
     internal static Option<bool> Json { get; } = new("--json")
     {
@@ -28,7 +32,11 @@ public static class BenchCommand
             return Usage;
         }
 
-        return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
+        return await parsed.InvokeAsync(new InvocationConfiguration
+        {
+            EnableDefaultExceptionHandler = false,
+            ProcessTerminationTimeout = parsed.CommandResult.Command.Name is "up" or "node" ? NodeEnd : CommandEnd,
+        });
     }
 
     internal static Command Create()
@@ -69,15 +77,15 @@ public static class BenchCommand
             {
                 return await body(parse, io, ct);
             }
-            catch (Exception e) when (e is BenchException or UserErrorException)
-            {
-                io.Note($"error: {e.Message}");
-                return 1;
-            }
             catch (OperationCanceledException) when (ct.IsCancellationRequested)
             {
                 io.Note("interrupted");
                 return Interrupted;
+            }
+            catch (Exception e) when (CliErrors.Explain(e) is { } words)
+            {
+                io.Note($"error: {words}");
+                return 1;
             }
         });
 

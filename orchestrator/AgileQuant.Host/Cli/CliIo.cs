@@ -11,6 +11,7 @@ internal sealed class CliIo
 {
     private const int WideEnough = 240;
     private static readonly TimeSpan StartingNode = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan AnsweringNode = TimeSpan.FromSeconds(15);
 
     public CliIo(bool json)
     {
@@ -68,16 +69,17 @@ internal sealed class CliIo
     {
         if (NodeLock.IsHeld(Home))
         {
-            Note("a node is starting; waiting for it");
+            var started = NodeHost.ReadInfo(Home) is not null; // a node writes it when it is up and removes it when it starts
+            Note(started ? "the node does not answer; waiting for it" : "a node is starting; waiting for it");
             var waited = System.Diagnostics.Stopwatch.StartNew();
-            while (waited.Elapsed < StartingNode)
+            while (waited.Elapsed < (started ? AnsweringNode : StartingNode))
             {
                 if (await NodeLauncher.TryReachAsync(Home, ct) is not null)
                     return;
                 await Task.Delay(TimeSpan.FromMilliseconds(200), ct);
             }
 
-            throw new BenchException($"a node holds {Home.Lock} but does not answer; look into {Home.NodeLog}, and end it with `bench down`");
+            throw new BenchException($"a node holds {Home.Lock} but does not answer; look into {Home.NodeLog}, or end it with `bench down`");
         }
 
         Note("no node runs here: starting the local one (`bench down` stops it)");

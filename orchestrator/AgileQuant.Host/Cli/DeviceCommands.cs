@@ -6,13 +6,15 @@ using Spectre.Console;
 
 namespace AgileQuant.Host.Cli;
 
-/// <summary>device add, list, show, check, remove.</summary>
+/// <summary>device add, list, show, check, adopt, remove.</summary>
 internal static class DeviceCommands
 {
     private static readonly TimeSpan RegistrationLimit = TimeSpan.FromMinutes(5);
+    private static readonly TimeSpan OfflineLimit = TimeSpan.FromSeconds(20);
+    private const int CheckSeconds = 120;
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(500);
 
-    public static Command Create() => new("device", "Registers and looks after boards.") { Add(), List(), Show(), Check(), Remove() };
+    public static Command Create() => new("device", "Registers and looks after boards.") { Add(), List(), Show(), Check(), Adopt(), Remove() };
 
     private static Command Add()
     {
@@ -41,7 +43,11 @@ internal static class DeviceCommands
             if (!parse.GetValue(noWait))
                 device = await WaitUntilRegisteredAsync(io, client, device.Name, ct);
             io.Result(device, d => Draw(io, d));
-            return device.State is DeviceState.Bad or DeviceState.Offline ? 1 : 0;
+            if (parse.GetValue(noWait))
+                return 0;
+            if (device.State is DeviceState.Registering)
+                io.Note($"error: {device.Name} is still registering after {RegistrationLimit.TotalMinutes:0} minutes; `bench device show {device.Name}` says what it waits for, the node's log more (`bench status` names it)");
+            return IsUsable(device) ? 0 : 1;
         });
         return command;
     }
@@ -88,14 +94,43 @@ internal static class DeviceCommands
 
     private static Command Check()
     {
-        var command = BenchCommand.Make("check", "Probes a device and tests the engine on it again.", "bench device check pi4");
-        var device = DeviceArgument();
+        var command = BenchCommand.Make("check",
+            "Probes a device and tests the engine on it again, and waits for the outcome. Exit code 1 unless it is ready then.", "bench device check pi4");
+        var (device, wait) = (DeviceArgument(), WaitOption());
         command.Add(device);
+        command.Add(wait);
         command.HandleWithNode(async (parse, io, client, ct) =>
         {
-            await client.CheckDeviceAsync(parse.GetValue(device)!, ct);
-            io.Result(new { requested = true }, _ => io.Say($"asked; `bench device show {parse.GetValue(device)}` shows the outcome"));
-            return 0;
+            var before = await client.GetDeviceAsync(parse.GetValue(device)!, ct);
+            await client.CheckDeviceAsync(before.Id.ToString(), ct);
+            return await OutcomeAsync(io, client, before, TimeSpan.FromSeconds(parse.GetValue(wait)), ct);
+        });
+        return command;
+    }
+
+    private static Command Adopt()
+    {
+        var command = BenchCommand.Make("adopt",
+            "Takes over a board that belongs to another cluster: stops what that one runs there, then checks the board. "
+            + "The other cluster can no longer use it.", "bench device adopt pi4");
+        var (device, wait) = (DeviceArgument(), WaitOption());
+        var yes = new Option<bool>("--yes") { Description = "Do not ask." };
+        command.Add(device);
+        command.Add(wait);
+        command.Add(yes);
+        command.HandleWithNode(async (parse, io, client, ct) =>
+        {
+            var before = await client.GetDeviceAsync(parse.GetValue(device)!, ct);
+            if (!parse.GetValue(yes) && !io.Interactive)
+                throw new BenchException($"nobody is here to confirm that {before.Name} is to be taken from its cluster; if it is, add --yes");
+            if (!parse.GetValue(yes)
+                && !await new ConfirmationPrompt($"Take {before.Name} from the cluster it belongs to, and stop what that one runs there?") { DefaultValue = false }.ShowAsync(io.Error, ct))
+            {
+                return 1;
+            }
+
+            await client.AdoptDeviceAsync(before.Id.ToString(), ct);
+            return await OutcomeAsync(io, client, before, TimeSpan.FromSeconds(parse.GetValue(wait)), ct);
         });
         return command;
     }
@@ -131,6 +166,47 @@ internal static class DeviceCommands
             await Task.Delay(Look, ct);
         }
     }
+
+    /// <summary>Waits for the check that was asked for and shows the device; 0 when it is fit for jobs.</summary>
+    private static async Task<int> OutcomeAsync(CliIo io, BenchClient client, DeviceView before, TimeSpan limit, CancellationToken ct)
+    {
+        if (limit <= TimeSpan.Zero)
+        {
+            io.Result(new { requested = true }, _ => io.Say($"asked; `bench device show {before.Name}` shows the outcome"));
+            return 0;
+        }
+
+        var device = await WaitUntilCheckedAsync(io, client, before, limit, ct);
+        io.Result(device, d => Draw(io, d));
+        if (device.CheckPending)
+        {
+            io.Note(device.State is DeviceState.Offline
+                ? $"error: {device.Name} does not answer; it is tried again by itself, `bench device show {device.Name}` shows the outcome"
+                : $"error: the check of {device.Name} has not ended after {limit.TotalSeconds:0} s{(device.CurrentJob is { } job ? $", it comes after the job {job}" : "")}; "
+                  + $"it goes on, `bench device show {device.Name}` shows the outcome");
+        }
+
+        return IsUsable(device) && !device.CheckPending ? 0 : 1;
+    }
+
+    private static async Task<DeviceView> WaitUntilCheckedAsync(CliIo io, BenchClient client, DeviceView before, TimeSpan limit, CancellationToken ct)
+    {
+        var waited = System.Diagnostics.Stopwatch.StartNew();
+        string? said = before.StateReason;
+        while (true)
+        {
+            var device = await client.GetDeviceAsync(before.Id.ToString(), ct);
+            var lost = device.State is DeviceState.Offline && (before.State is not DeviceState.Offline || waited.Elapsed > OfflineLimit);
+            if (!device.CheckPending || lost || waited.Elapsed > limit)
+                return device;
+            if (device.StateReason is { } reason && reason != said)
+                io.Note($"{device.Name}: {said = reason}");
+            await Task.Delay(Look, ct);
+        }
+    }
+
+    /// <summary>Fit for jobs: idle, at work, or cooling down between them.</summary>
+    private static bool IsUsable(DeviceView device) => device.State is DeviceState.Ready or DeviceState.Busy or DeviceState.Cooling;
 
     /// <summary>The key to pin, confirmed by a person or given; null when the person says no.</summary>
     private static async Task<string?> ConfirmKeyAsync(CliIo io, BenchClient client, string address, string? given, CancellationToken ct)
@@ -171,6 +247,12 @@ internal static class DeviceCommands
     private static string StateOf(DeviceView d) => Lower(d.State) + (string.IsNullOrEmpty(d.StateReason) ? "" : $": {d.StateReason}");
 
     private static string Lower<T>(T value) where T : struct, Enum => value.ToString().ToLowerInvariant();
+
+    private static Option<int> WaitOption() => new("--wait")
+    {
+        Description = "Seconds to wait for the outcome; 0: only ask.",
+        DefaultValueFactory = _ => CheckSeconds,
+    };
 
     private static Argument<string> DeviceArgument() => new("device") { Description = "Name or id." };
 }

@@ -41,8 +41,13 @@ internal static class NodeCommands
             "Stops the local node. What runs on boards goes on; the next node picks it up.", "bench down");
         command.Handle(async (_, io, ct) =>
         {
-            var ran = await NodeLauncher.StopAsync(io.Home, ct);
-            io.Result(new { stopped = ran }, _ => io.Say(ran ? "stopped" : "no node runs here"));
+            var ended = await NodeStopper.StopAsync(io.Home, io.Note, ct);
+            io.Result(new { stopped = ended is not NodeEnd.NoneRan, leftovers = ended is NodeEnd.LeftoversStopped }, _ => io.Say(ended switch
+            {
+                NodeEnd.Stopped => "stopped",
+                NodeEnd.LeftoversStopped => "no node runs here; stopped what one had left behind (Postgres, boards of this machine)",
+                _ => "no node runs here",
+            }));
             return 0;
         });
         return command;

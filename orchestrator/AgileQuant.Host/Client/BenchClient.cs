@@ -12,7 +12,8 @@ public sealed class BenchClient : IDisposable
 {
     private readonly HttpClient _http;
 
-    public BenchClient(BenchHome home)
+    /// <param name="timeout">How long an answer may take; null: 10 minutes, which an import may need.</param>
+    public BenchClient(BenchHome home, TimeSpan? timeout = null)
     {
         var handler = new SocketsHttpHandler
         {
@@ -31,7 +32,7 @@ public sealed class BenchClient : IDisposable
                 }
             },
         };
-        _http = new HttpClient(handler) { BaseAddress = new Uri("http://localhost/api/v1/"), Timeout = TimeSpan.FromMinutes(10) };
+        _http = new HttpClient(handler) { BaseAddress = new Uri("http://localhost/api/v1/"), Timeout = timeout ?? TimeSpan.FromMinutes(10) };
     }
 
     public Task<HealthView> HealthAsync(CancellationToken ct) => GetAsync<HealthView>("health", ct);
@@ -52,6 +53,8 @@ public sealed class BenchClient : IDisposable
     public Task<DeviceView> AddDeviceAsync(AddDeviceRequest request, CancellationToken ct) => PostAsync<DeviceView>("devices", request, ct);
 
     public Task CheckDeviceAsync(string device, CancellationToken ct) => SendAsync(HttpMethod.Post, $"devices/{Esc(device)}/check", null, ct);
+
+    public Task AdoptDeviceAsync(string device, CancellationToken ct) => SendAsync(HttpMethod.Post, $"devices/{Esc(device)}/adopt", null, ct);
 
     public Task RemoveDeviceAsync(string device, bool force, CancellationToken ct) =>
         SendAsync(HttpMethod.Delete, $"devices/{Esc(device)}?force={(force ? "true" : "false")}", null, ct);
@@ -175,6 +178,10 @@ public sealed class BenchClient : IDisposable
         catch (HttpRequestException e)
         {
             throw new BenchException($"the local node does not answer ({e.InnerException?.Message ?? e.Message}); `bench status` shows its state, `bench up` starts it", e);
+        }
+        catch (OperationCanceledException e) when (!ct.IsCancellationRequested)
+        {
+            throw new BenchException($"the local node did not answer within {_http.Timeout.TotalSeconds:0} s; `bench status` shows its state, `bench down` ends it", e);
         }
 
         if (response.IsSuccessStatusCode)

@@ -7,7 +7,7 @@ namespace AgileQuant.Host.Client;
 public static class NodeLauncher
 {
     private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(120);
-    private static readonly TimeSpan StopTimeout = TimeSpan.FromSeconds(90);
+    private static readonly TimeSpan HealthTimeout = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(150);
     private const long LogLimit = 10 << 20;
 
@@ -39,7 +39,7 @@ public static class NodeLauncher
             return null;
         try
         {
-            using var client = new BenchClient(home);
+            using var client = new BenchClient(home, HealthTimeout);
             await client.HealthAsync(ct);
             return info;
         }
@@ -49,26 +49,9 @@ public static class NodeLauncher
         }
     }
 
-    /// <summary>Asks the node to stop and waits until it is gone. False: none runs.</summary>
-    public static async Task<bool> StopAsync(BenchHome home, CancellationToken ct)
-    {
-        if (!NodeLock.IsHeld(home))
-            return false;
-        using (var client = new BenchClient(home))
-        {
-            await client.StopNodeAsync(ct);
-        }
-
-        var waited = Stopwatch.StartNew();
-        while (waited.Elapsed < StopTimeout)
-        {
-            if (!NodeLock.IsHeld(home))
-                return true;
-            await Task.Delay(Look, ct);
-        }
-
-        throw new BenchException($"the node did not end within {StopTimeout.TotalSeconds:0} s; its process id is {NodeHost.ReadInfo(home)?.Pid}, its log {home.NodeLog}");
-    }
+    /// <summary>Stops the node whatever its state, and what it left behind. False: none ran.</summary>
+    public static async Task<bool> StopAsync(BenchHome home, CancellationToken ct) =>
+        await NodeStopper.StopAsync(home, _ => { }, ct) == NodeEnd.Stopped;
 
     /// <summary>
     /// The node in a session of its own, so that Ctrl-C in this terminal does not reach it, its output appended to the log. setsid

@@ -9,13 +9,16 @@ namespace AgileQuant.Host.Demo;
 /// <summary>Brings in what the demo needs and says what was there already.</summary>
 internal sealed class DemoAssets(CliIo io, BenchClient client)
 {
-    /// <summary>The engine for a target, built when it is missing. False: it cannot be built here (<paramref name="required"/>: an error).</summary>
+    /// <summary>
+    /// The engine for a target, built from the sources as they are now (that takes no time when nothing changed). Where it cannot
+    /// be built, one that is there already. False: there is none (<paramref name="required"/>: an error).
+    /// </summary>
     public async Task<bool> EngineAsync(string target, bool required, CancellationToken ct)
     {
         var current = (await client.ListEnginesAsync(ct)).FirstOrDefault(e => e.Target == target && e.Current);
         try
         {
-            var file = NativeEngine.FindBuilt(target) ?? await NativeEngine.BuildAsync(target, io.Note, ct);
+            var file = await BuiltAsync(target, current is not null, ct);
             if (current is not null && current.Sha256 == await Sha256Async(file, ct))
             {
                 Reused($"engine for {target}");
@@ -28,10 +31,14 @@ internal sealed class DemoAssets(CliIo io, BenchClient client)
         }
         catch (BenchException e) when (current is not null || !required)
         {
-            io.Note(current is not null ? $"reused   engine for {target} (it cannot be built here)" : $"without  engine for {target}: {e.Message}");
+            io.Note(current is not null ? $"reused   engine for {target}, not built anew: {e.Message}" : $"without  engine for {target}: {e.Message}");
             return current is not null;
         }
     }
+
+    /// <summary>SHA-256 of the current engine by target: what would measure now.</summary>
+    public async Task<IReadOnlyDictionary<string, string>> CurrentEnginesAsync(CancellationToken ct) =>
+        (await client.ListEnginesAsync(ct)).Where(e => e.Current).ToDictionary(e => e.Target, e => e.Sha256);
 
     /// <summary>The trained sample model.</summary>
     public async Task QualityModelAsync(CancellationToken ct)
@@ -70,6 +77,19 @@ internal sealed class DemoAssets(CliIo io, BenchClient client)
         await client.ImportDatasetAsync(new ImportDatasetRequest(file, DemoPlan.Dataset), ct);
         io.Note($"imported dataset {DemoPlan.Dataset}: {text.Found} sentences of the .NET SDK's documentation"
             + (text.Missing == 0 ? "" : $"; {text.Missing} are missing in this SDK version, so figures differ a little from the model card's"));
+    }
+
+    private async Task<string> BuiltAsync(string target, bool added, CancellationToken ct)
+    {
+        try
+        {
+            return await NativeEngine.BuildAsync(target, io.Note, ct);
+        }
+        catch (BenchException e) when (!added && NativeEngine.FindBuilt(target) is not null)
+        {
+            io.Note($"the engine for {target} is an earlier build: {e.Message}");
+            return NativeEngine.FindBuilt(target)!;
+        }
     }
 
     internal void Reused(string what) => io.Note($"reused   {what}");

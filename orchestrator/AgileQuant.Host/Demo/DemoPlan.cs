@@ -30,5 +30,11 @@ internal static class DemoPlan
     /// <summary>Whether a matrix asks for the same measurements.</summary>
     public static bool IsSame(MatrixSpec one, MatrixSpec other) => Text(one) == Text(other);
 
+    /// <summary>Whether the engines that measured so far are those that would measure now. What has not run yet does not matter.</summary>
+    /// <param name="measured">Target of the device and SHA-256 of the engine, by run; null where nothing ran or the device is gone.</param>
+    /// <param name="current">SHA-256 of the current engine by target.</param>
+    public static bool IsSameEngine(IEnumerable<(string? Target, string? Sha256)> measured, IReadOnlyDictionary<string, string> current) =>
+        measured.All(m => m.Sha256 is null || (m.Target is not null && current.GetValueOrDefault(m.Target) == m.Sha256));
+
     private static string Text(MatrixSpec spec) => JsonSerializer.Serialize(spec, ApiJson.Options);
 }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using AgileQuant.Host.Cli;
 using AgileQuant.Host.Client;
 using AgileQuant.Host.Node;
@@ -9,6 +10,10 @@ namespace AgileQuant.Host.Demo;
 /// <summary><c>bench demo</c>: boards, models and text, a matrix, the comparison.</summary>
 internal static class DemoRunner
 {
+    private const string Arm = "linux-arm64";
+
+    private static string Local => RuntimeInformation.OSArchitecture == Architecture.Arm64 ? Arm : "linux-x64";
+
     public static async Task<int> RunAsync(CliIo io, bool again, CancellationToken ct)
     {
         using var client = await io.ConnectAsync(ct);
@@ -26,10 +31,10 @@ internal static class DemoRunner
     private static async Task<List<string>> PrepareAsync(CliIo io, BenchClient client, CancellationToken ct)
     {
         var assets = new DemoAssets(io, client);
-        await assets.EngineAsync("linux-x64", required: true, ct);
+        await assets.EngineAsync(Local, required: true, ct);
         var devices = new DemoDevices(io, client);
         var names = new List<string> { await devices.ThisMachineAsync(ct) };
-        if (await assets.EngineAsync("linux-arm64", required: false, ct) && await devices.EmulatedArmAsync(ct) is { } emulated)
+        if ((Local == Arm || await assets.EngineAsync(Arm, required: false, ct)) && await devices.EmulatedArmAsync(ct) is { } emulated)
             names.Add(emulated);
         await assets.QualityModelAsync(ct);
         await assets.SpeedModelAsync(ct);
@@ -41,7 +46,7 @@ internal static class DemoRunner
     private static async Task<(MatrixView View, TimeSpan? Elapsed)> MeasureAsync(
         CliIo io, BenchClient client, MatrixSpec spec, bool again, CancellationToken ct)
     {
-        var (id, reused) = await FindAsync(client, spec, again, ct);
+        var (id, reused) = await FindAsync(io, client, spec, again, ct);
         if (id is not null && reused is { State: MatrixState.Complete })
         {
             io.Note($"reused   results of {Tables.Time(reused.FinishedAt ?? reused.CreatedAt)}; `bench demo --again` measures anew");
@@ -71,16 +76,34 @@ internal static class DemoRunner
     }
 
     private static async Task<(string? Id, MatrixSummaryView? Summary)> FindAsync(
-        BenchClient client, MatrixSpec spec, bool again, CancellationToken ct)
+        CliIo io, BenchClient client, MatrixSpec spec, bool again, CancellationToken ct)
     {
+        var engines = await new DemoAssets(io, client).CurrentEnginesAsync(ct);
+        var targets = (await client.ListDevicesAsync(ct)).ToDictionary(d => d.Id, d => d.Facts?.Target);
         foreach (var summary in (await client.ListMatricesAsync(ct)).Where(m => m.Name == DemoPlan.Matrix))
         {
             var usable = summary.State == MatrixState.Running || (summary.State == MatrixState.Complete && !again);
-            if (usable && DemoPlan.IsSame((await client.GetMatrixAsync(summary.Id.ToString(), ct)).Spec, spec))
+            if (!usable)
+                continue;
+            var view = await client.GetMatrixAsync(summary.Id.ToString(), ct);
+            if (!DemoPlan.IsSame(view.Spec, spec))
+                continue;
+            if (DemoPlan.IsSameEngine(await MeasuredByAsync(client, view, targets, ct), engines))
                 return (summary.Id.ToString(), summary);
+            io.Note($"results of {Tables.Time(summary.FinishedAt ?? summary.CreatedAt)} are of another engine: measuring anew");
+            return (null, null);
         }
 
         return (null, null);
+    }
+
+    private static async Task<List<(string? Target, string? Sha256)>> MeasuredByAsync(
+        BenchClient client, MatrixView view, Dictionary<Guid, string?> targets, CancellationToken ct)
+    {
+        var measured = new List<(string? Target, string? Sha256)>();
+        foreach (var run in view.Runs)
+            measured.Add((targets.GetValueOrDefault(run.DeviceId), (await client.GetRunAsync(run.Id, ct)).Provenance.EngineSha256));
+        return measured;
     }
 
     private static async Task SaveAsync(CliIo io, BenchClient client, MatrixView view, CancellationToken ct)

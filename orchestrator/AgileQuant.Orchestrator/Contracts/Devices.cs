@@ -39,10 +39,11 @@ public sealed record KernelCheckView(string Kernel, string Isa, int Cases, bool 
 /// <summary>A registered board.</summary>
 /// <param name="StateReason">Why it is in this state, in words; null when there is nothing to say.</param>
 /// <param name="Owner">The node that drives it now, with its lease's epoch; null: nobody.</param>
+/// <param name="CheckPending">A check was asked for and has not ended yet.</param>
 public sealed record DeviceView(
     Guid Id, string Name, string Address, DeviceKind Kind, DeviceState State, string? StateReason, string HostKeyFingerprint,
     string? Owner, long Epoch, string? CurrentJob, DateTimeOffset CreatedAt, DateTimeOffset? LastSeenAt,
-    DeviceFactsView? Facts, SelfTestView? SelfTest);
+    DeviceFactsView? Facts, SelfTestView? SelfTest, bool CheckPending = false);
 
 /// <summary>Registers and looks after boards.</summary>
 public interface IDeviceService
@@ -63,8 +64,7 @@ public interface IDeviceService
     Task CheckAsync(string nameOrId, CancellationToken ct = default);
 
     /// <summary>Takes over a board that belongs to another cluster: what runs there is stopped, then it is checked.</summary>
-    Task AdoptAsync(string nameOrId, CancellationToken ct = default) =>
-        throw new UserErrorException("This service cannot take over boards.");
+    Task AdoptAsync(string nameOrId, CancellationToken ct = default);
 
     /// <summary>Retires a device. Refused while a job of it runs, unless <paramref name="force"/> cancels it.</summary>
     Task RemoveAsync(string nameOrId, bool force, CancellationToken ct = default);

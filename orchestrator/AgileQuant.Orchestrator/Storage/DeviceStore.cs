@@ -40,7 +40,7 @@ public sealed class DeviceRow
 
     public DeviceView ToView() => new(
         Id, Name, Address, KindValue, StateValue, StateReason, HostKey, Owner, Epoch, CurrentJob, CreatedAt, LastSeenAt,
-        FactsView, Json.Read<SelfTestView>(Selftest));
+        FactsView, Json.Read<SelfTestView>(Selftest), CheckRequested > CheckDone);
 }
 
 /// <summary>Rows of devices. Writes of a driver take its lease and change nothing when it is lost.</summary>

@@ -77,6 +77,12 @@ internal sealed class FakeBench : IDeviceService, IAssetService, IMatrixService,
         return Task.CompletedTask;
     }
 
+    public Task AdoptAsync(string nameOrId, CancellationToken ct = default)
+    {
+        lock (_gate) { Calls.Add("adopt " + nameOrId); }
+        return Task.CompletedTask;
+    }
+
     public Task RemoveAsync(string nameOrId, bool force, CancellationToken ct = default)
     {
         lock (_gate)

@@ -1,6 +1,8 @@
 using AgileQuant.Dashboard.Hosting;
 using AgileQuant.Dashboard.Model;
+using AgileQuant.Dashboard.Tests.Fakes;
 using AgileQuant.Orchestrator.Contracts;
+using Microsoft.Extensions.Logging.Abstractions;
 using Shouldly;
 using Xunit;
 
@@ -13,6 +15,27 @@ public sealed class SmallModelTests
     {
         var ticks = new Axis(93.2, 201.7, 0, 100).Ticks();
         ticks.ShouldBe([100, 150, 200]);
+    }
+
+    [Theory]
+    [InlineData("belongs to another cluster: bench device adopt pi4", true)]
+    [InlineData("an engine of another cluster runs: stop it there, then adopt again", true)]
+    [InlineData("self-test failed", false)]
+    [InlineData(null, false)]
+    public void Taking_over_is_offered_for_a_board_of_another_cluster_only(string? reason, bool offered)
+    {
+        var device = FakeDevices.Device("pi4", "pi@10.0.4.11", DeviceState.Bad, reason, null, null);
+
+        Words.BelongsToAnotherCluster(device).ShouldBe(offered);
+    }
+
+    [Fact]
+    public void A_mistake_of_the_user_is_told_in_its_own_words_and_a_defect_sends_to_the_log()
+    {
+        Problem.Of(new UserErrorException("choose another name"), NullLogger.Instance, "The import").ShouldBe("choose another name");
+
+        Problem.Of(new InvalidOperationException("secret detail"), NullLogger.Instance, "The import").ShouldContain("log says why");
+        Problem.Of(new InvalidOperationException("secret detail"), NullLogger.Instance, "The import").ShouldNotContain("secret detail");
     }
 
     [Fact]

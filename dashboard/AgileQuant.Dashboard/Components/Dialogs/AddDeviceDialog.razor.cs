@@ -1,6 +1,7 @@
 using AgileQuant.Dashboard.Model;
 using AgileQuant.Orchestrator.Contracts;
 using Microsoft.AspNetCore.Components;
+using Microsoft.Extensions.Logging;
 using Radzen;
 
 namespace AgileQuant.Dashboard.Components.Dialogs;
@@ -23,6 +24,8 @@ public sealed partial class AddDeviceDialog : IAsyncDisposable
     [Inject] private IChangeFeed Feed { get; set; } = null!;
 
     [Inject] private DialogService Dialogs { get; set; } = null!;
+
+    [Inject] private ILogger<AddDeviceDialog> Log { get; set; } = null!;
 
     private string Address
     {
@@ -81,9 +84,9 @@ public sealed partial class AddDeviceDialog : IAsyncDisposable
         {
             await action();
         }
-        catch (UserErrorException error)
+        catch (Exception error)
         {
-            _error = error.Message;
+            _error = Problem.Of(error, Log, "Adding the board");
         }
         finally
         {

@@ -26,6 +26,12 @@ public sealed partial class Assets : LivePage
         _engines = await Service.ListEnginesAsync(ct);
     }
 
+    private async Task CreateRandomAsync()
+    {
+        await Dialogs.OpenAsync<RandomModelDialog>("Create a random model", [], new DialogOptions { Width = "32rem", CloseDialogOnOverlayClick = false });
+        await ReloadAsync();
+    }
+
     private async Task ImportAsync(bool dataset)
     {
         await Dialogs.OpenAsync<ImportDialog>(dataset ? "Import a dataset" : "Import a model",

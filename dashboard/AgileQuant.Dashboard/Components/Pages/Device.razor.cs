@@ -3,6 +3,7 @@ using AgileQuant.Dashboard.Components.Dialogs;
 using AgileQuant.Dashboard.Model;
 using AgileQuant.Orchestrator.Contracts;
 using Microsoft.AspNetCore.Components;
+using Microsoft.Extensions.Logging;
 using Radzen;
 
 namespace AgileQuant.Dashboard.Components.Pages;
@@ -29,6 +30,8 @@ public sealed partial class Device : LivePage
     [Inject] private IMatrixService Matrices { get; set; } = null!;
 
     [Inject] private DialogService Dialogs { get; set; } = null!;
+
+    [Inject] private ILogger<Device> Log { get; set; } = null!;
 
     [Inject] private TimeProvider Clock { get; set; } = null!;
 
@@ -71,6 +74,22 @@ public sealed partial class Device : LivePage
         return "Asked for a check: the board is probed and every kernel self-tested again as soon as it is free.";
     });
 
+    private async Task AdoptAsync()
+    {
+        if (!await ConfirmDialog.AskAsync(Dialogs, $"Take over {_device!.Name}?",
+            "This board obeys another cluster. Taking it over stops what that cluster runs there, and the other cluster can no longer use it.",
+            "Take over the board", "confirm-adopt", "The board is checked then. Make sure that nobody else is measuring on it.", "Leave it"))
+        {
+            return;
+        }
+
+        await DoAsync(async () =>
+        {
+            await Devices.AdoptAsync(_device.Name, Gone);
+            return "Asked to take it over: what the other cluster runs there is stopped, then the board is probed and self-tested.";
+        });
+    }
+
     private async Task RemoveAsync()
     {
         var busy = _device!.State is DeviceState.Busy;
@@ -96,9 +115,13 @@ public sealed partial class Device : LivePage
         {
             _message = await action();
         }
-        catch (UserErrorException error)
+        catch (OperationCanceledException) when (Gone.IsCancellationRequested)
         {
-            (_message, _failed) = (error.Message, true);
+            // The page was left.
+        }
+        catch (Exception error)
+        {
+            (_message, _failed) = (Problem.Of(error, Log, "That"), true);
         }
         finally
         {

@@ -4,6 +4,7 @@ using AgileQuant.Dashboard.Hosting;
 using AgileQuant.Dashboard.Model;
 using AgileQuant.Orchestrator.Contracts;
 using Microsoft.AspNetCore.Components;
+using Microsoft.Extensions.Logging;
 using Radzen;
 
 namespace AgileQuant.Dashboard.Components.Pages;
@@ -27,6 +28,8 @@ public sealed partial class Matrix : LivePage
     [Inject] private IMatrixService Service { get; set; } = null!;
 
     [Inject] private DialogService Dialogs { get; set; } = null!;
+
+    [Inject] private ILogger<Matrix> Log { get; set; } = null!;
 
     [Inject] private TimeProvider Clock { get; set; } = null!;
 
@@ -83,9 +86,13 @@ public sealed partial class Matrix : LivePage
         {
             await Service.CancelAsync(summary.Id, DashboardAuth.UserName, Gone);
         }
-        catch (UserErrorException error)
+        catch (OperationCanceledException) when (Gone.IsCancellationRequested)
         {
-            _message = error.Message;
+            return;
+        }
+        catch (Exception error)
+        {
+            _message = Problem.Of(error, Log, "Cancelling");
         }
 
         await ReloadAsync();

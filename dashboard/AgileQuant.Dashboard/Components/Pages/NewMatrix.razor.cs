@@ -2,6 +2,7 @@ using AgileQuant.Dashboard.Hosting;
 using AgileQuant.Dashboard.Model;
 using AgileQuant.Orchestrator.Contracts;
 using Microsoft.AspNetCore.Components;
+using Microsoft.Extensions.Logging;
 
 namespace AgileQuant.Dashboard.Components.Pages;
 
@@ -30,6 +31,8 @@ public sealed partial class NewMatrix : IDisposable
 
     [Inject] private IMatrixService Matrices { get; set; } = null!;
 
+    [Inject] private ILogger<NewMatrix> Log { get; set; } = null!;
+
     [Inject] private NavigationManager Navigation { get; set; } = null!;
 
     private bool CanStart => _plan is not null && _missing.Count == 0 && !_starting && !string.IsNullOrWhiteSpace(_draft.Name);
@@ -46,9 +49,13 @@ public sealed partial class NewMatrix : IDisposable
             (_loaded, _loadError) = (true, null);
             _missing = _draft.Missing(_models);
         }
-        catch (UserErrorException error)
+        catch (OperationCanceledException) when (_gone.IsCancellationRequested)
         {
-            _loadError = error.Message;
+            // The page was left.
+        }
+        catch (Exception error)
+        {
+            _loadError = Problem.Of(error, Log, "Loading this page");
         }
     }
 
@@ -87,13 +94,13 @@ public sealed partial class NewMatrix : IDisposable
                 _plan = plan;
             }
         }
-        catch (OperationCanceledException)
+        catch (OperationCanceledException) when (ct.IsCancellationRequested)
         {
             // A newer change took over, or the page was left.
         }
-        catch (UserErrorException error)
+        catch (Exception error)
         {
-            _planError = error.Message;
+            _planError = Problem.Of(error, Log, "Planning");
         }
     }
 
@@ -110,9 +117,13 @@ public sealed partial class NewMatrix : IDisposable
             var id = await Matrices.StartAsync(_draft.ToSpec(_models), DashboardAuth.UserName, _gone.Token);
             Navigation.NavigateTo($"/matrices/{id}");
         }
-        catch (UserErrorException error)
+        catch (OperationCanceledException) when (_gone.IsCancellationRequested)
         {
-            _planError = error.Message;
+            // The page was left; the matrix may have been started and is in the list then.
+        }
+        catch (Exception error)
+        {
+            _planError = Problem.Of(error, Log, "Starting the matrix");
             _plan = null;
         }
         finally
