@@ -164,8 +164,9 @@ for _ in 1 2; do
   lane &
   lanes+=("$!")
 done
-wait "${lanes[@]}"
+wait "${lanes[@]}" || say "a lane of tests ended early"
 lanes=()
+end_leftovers
 
 [ ! -s "$results/skips" ] || { echo && echo "skipped:" && cat "$results/skips"; }
 [ ! -s "$results/failures" ] || { echo && cat "$results/failures"; }
