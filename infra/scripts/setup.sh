@@ -74,6 +74,10 @@ missing() {
   if $tests; then
     has chromium || has chromium-browser || has google-chrome || echo "optional chromium browser tests"
     has clang-format || echo "optional clang-format checking the format of C files"
+    local shell
+    for shell in zsh fish tcsh busybox; do
+      has "$shell" || echo "optional $shell quoting checked against this shell"
+    done
     has python3 || echo "optional python3 the engine's own tests"
     has shellcheck || echo "optional shellcheck checking the shell scripts"
   fi
