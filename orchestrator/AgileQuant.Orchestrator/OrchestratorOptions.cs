@@ -44,6 +44,9 @@ public sealed record OrchestratorOptions
     /// <summary>Longest wait before an unreachable board is tried again.</summary>
     public TimeSpan RetryMax { get; init; } = TimeSpan.FromMinutes(2);
 
+    /// <summary>A job waits at most this long for a device that is offline, then it ends as failed with the device's reason.</summary>
+    public TimeSpan OfflineJobWait { get; init; } = TimeSpan.FromHours(24);
+
     /// <summary>How the status page names the database.</summary>
     public string DatabaseDescription { get; init; } = "Postgres";
 

@@ -63,14 +63,21 @@ public sealed class BoardEngine
     }
 
     /// <summary>Creates the attempt's folder and writes its plan, whole or not at all.</summary>
-    public async Task PrepareJobAsync(JobPlan plan, CancellationToken cancellationToken = default)
+    public Task PrepareJobAsync(JobPlan plan, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(plan);
-        var text = Encoding.UTF8.GetBytes(plan.ToText());
+        return PrepareJobAsync(plan.Attempt, plan.ToText(), cancellationToken);
+    }
+
+    /// <summary>The same with a plan that was written down before, to start its attempt again.</summary>
+    public async Task PrepareJobAsync(string attempt, string plan, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        var text = Encoding.UTF8.GetBytes(plan);
         if (text.Length > JobPlan.MaxBytes)
             throw new InvalidOperationException($"The plan has {text.Length} bytes, at most {JobPlan.MaxBytes}: use fewer blocks.");
         const string Script = "umask 077; mkdir -p -- \"$1\" && cat > \"$1/plan.part\" && mv -f -- \"$1/plan.part\" \"$1/plan\"";
-        await ScriptAsync("Writing the plan", Script, [_paths.Job(plan.Attempt)], text, cancellationToken);
+        await ScriptAsync("Writing the plan", Script, [_paths.Job(Names.RequireAttempt(attempt))], text, cancellationToken);
     }
 
     /// <summary>Starts the prepared attempt detached from this connection.</summary>

@@ -10,6 +10,13 @@ public abstract record EngineEvent
     public long Ms { get; init; }
 }
 
+/// <summary>Codes of the engine's error events that mean something to us: docs/engine-protocol.md.</summary>
+public static class EngineErrorCodes
+{
+    /// <summary>The board has too little memory: engine/native/src/model.c and others.</summary>
+    public const string Memory = "memory";
+}
+
 /// <summary>First event: what runs, and under whose epoch.</summary>
 public sealed record JobEvent : EngineEvent
 {

@@ -31,7 +31,7 @@ public static class ProtocolJson
                 _ => Unknown(name, line),
             };
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException or ArgumentException or NotSupportedException)
         {
             return Unknown(name, line);
         }

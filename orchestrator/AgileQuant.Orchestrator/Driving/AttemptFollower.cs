@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using AgileQuant.Agent;
+using AgileQuant.Agent.Protocol;
 using AgileQuant.Orchestrator.Contracts;
 using AgileQuant.Orchestrator.Domain;
 using AgileQuant.Orchestrator.Ownership;
@@ -21,6 +22,15 @@ public sealed partial class AttemptFollower(DriverServices services, DeviceLease
     /// <summary>Results that cannot be brought home or read this often make the attempt fail.</summary>
     private const int MaxCollects = 4;
 
+    /// <summary>What a shell answers when the engine's file is not executable or not there.</summary>
+    private const int ExitNotExecutable = 126, ExitNotFound = 127;
+
+    /// <summary>A timing attempt that starts later than this after its gate says so in its grade.</summary>
+    private static readonly TimeSpan GateAge = TimeSpan.FromMinutes(5);
+
+    private readonly AttemptGates _gates = new(services, lease);
+    private bool? _exclusive;
+
     private enum End
     {
         Ended,
@@ -40,7 +50,7 @@ public sealed partial class AttemptFollower(DriverServices services, DeviceLease
         var progress = new JobProgress(attempt.StartedAt, blocks.Count(b => b.State == "planned"), windows, attempt.Progress);
         var end = await FollowToEndAsync(attempt, job, progress, ct);
         if (end == End.StopWanted)
-            await session.RetryAsync(async token => await (await session.EngineAsync(attempt.EngineSha256, token)).StopAsync(attempt.Id.ToString(), StopWait, token), ct);
+            await session.RetryAsync(token => StopAsync(attempt, token), ct);
         await FinishAsync(attempt, job, ct);
     }
 
@@ -48,20 +58,96 @@ public sealed partial class AttemptFollower(DriverServices services, DeviceLease
     public async Task ResumeAsync(AttemptRow attempt, CancellationToken ct)
     {
         LogResume(attempt.Id, attempt.JournalOffset);
-        var status = await session.RetryAsync(
-            async token => await (await session.EngineAsync(attempt.EngineSha256, token)).StatusAsync(attempt.Id.ToString(), token), ct);
+        var job = await services.Jobs.FindAsync(attempt.JobId, ct) ?? throw new InvalidOperationException("the attempt's job is gone");
+        if (await StatusAsync(attempt, job, ct) is not { } status)
+            return;
+        var state = status.Jobs.FirstOrDefault(j => j.Attempt == attempt.Id.ToString())?.State ?? "missing";
+        if (status.Running != attempt.Id.ToString() && (state == "prepared" || (state == "missing" && attempt.State == "starting")))
+        {
+            await StartAgainAsync(attempt, job, ct);
+            return;
+        }
+
         await services.Attempts.RunningAsync(lease, attempt.Id, ct);
         if (status.Running == attempt.Id.ToString())
         {
-            if (attempt.BootId is { } boot && await services.Jobs.FindAsync(attempt.JobId, ct) is { } job)
-                await services.Hosts.TakeAsync(boot, attempt.Id, job.IsTiming, $"{job.Kind} of attempt {attempt.Number}", ct);
+            await TakeHostAsync(attempt, job, ct);
             await services.Devices.SetStateAsync(lease, DeviceState.Busy, null, ct);
             await FollowAsync(attempt, ct);
             return;
         }
 
-        var owner = await services.Jobs.FindAsync(attempt.JobId, ct) ?? throw new InvalidOperationException("the attempt's job is gone");
-        await FinishAsync(attempt, owner, ct);
+        await FinishAsync(attempt, job, ct);
+    }
+
+    /// <summary>
+    /// What the board says about the attempt. An engine that is gone from the board's store is pushed again; what fails in other
+    /// ways than the connection is tried a few times in all, then the attempt is lost (null).
+    /// </summary>
+    private async Task<EngineStatus?> StatusAsync(AttemptRow attempt, JobRow job, CancellationToken ct)
+    {
+        Task<EngineStatus> AskAsync() => session.RetryAsync(
+            async token => await (await session.EngineAsync(attempt.EngineSha256, token)).StatusAsync(attempt.Id.ToString(), token), ct);
+        try
+        {
+            try
+            {
+                return await AskAsync();
+            }
+            catch (RemoteCommandException e) when (e.ExitCode is ExitNotExecutable or ExitNotFound)
+            {
+                await session.PushAsync(attempt.EngineSha256, executable: true, ct);
+                return await AskAsync();
+            }
+        }
+        catch (Exception e) when (e is RemoteCommandException or BoardStoreException or ProtocolException or FileNotFoundException)
+        {
+            if (attempt.CollectFailures + 1 < MaxCollects)
+            {
+                await services.Attempts.CollectFailedAsync(lease, attempt.Id, ct);
+                throw;
+            }
+
+            await services.Attempts.AcceptAsync(lease, attempt.Id, "lost", $"the board cannot say what became of it: {e.Message}", RetryWait(job), ct);
+            return null;
+        }
+    }
+
+    /// <summary>The connection broke before the engine ran: the same attempt is started again, unless nobody wants it any more.</summary>
+    private async Task StartAgainAsync(AttemptRow attempt, JobRow job, CancellationToken ct)
+    {
+        if (await StopWantedAsync(job, ct))
+        {
+            await services.Attempts.AcceptAsync(lease, attempt.Id, "stopped", "stopped before it started", TimeSpan.Zero, ct);
+            await CleanAsync(attempt, ct);
+            return;
+        }
+
+        var device = await services.Devices.ReadOwnedAsync(lease, ct);
+        await TakeHostAsync(attempt, job, ct);
+        var late = DateTimeOffset.UtcNow - attempt.StartedAt;
+        if (job.IsTiming && late > GateAge)
+            await _gates.NoteAsync(attempt.Id, $"it started {late.TotalMinutes:0} min after the board was found cool and quiet", ct);
+        await services.Devices.SetStateAsync(lease, DeviceState.Busy, null, ct);
+        if (await new AttemptLauncher(services, lease, session, logger).LaunchAsync(device.Name, job, attempt.Id, attempt.EngineSha256, attempt.Plan, ct))
+            await FollowAsync(attempt, ct);
+    }
+
+    private async Task StopAsync(AttemptRow attempt, CancellationToken ct)
+    {
+        var engine = await session.EngineAsync(attempt.EngineSha256, ct);
+        if (!await engine.StopAsync(attempt.Id.ToString(), StopWait, ct))
+            throw new EngineRunsException($"the engine of attempt {attempt.Id} does not stop on {session.Address}; tried again soon");
+    }
+
+    /// <summary>Takes or renews the attempt's host. Where a timing attempt has lost it to others, its grade says so.</summary>
+    private async Task TakeHostAsync(AttemptRow attempt, JobRow job, CancellationToken ct)
+    {
+        if (attempt.BootId is not { } boot)
+            return;
+        _exclusive ??= job.IsTiming && (await services.Devices.ReadOwnedAsync(lease, ct)).KindValue == DeviceKind.Real;
+        if (!await services.Hosts.TakeAsync(boot, attempt.Id, _exclusive.Value, $"{job.Kind} of attempt {attempt.Number}", ct) && _exclusive.Value)
+            await _gates.NoteAsync(attempt.Id, "its host was used by others while it ran", ct);
     }
 
     private async Task<int> WindowsAsync(JobRow job, CancellationToken ct) =>
@@ -127,8 +213,7 @@ public sealed partial class AttemptFollower(DriverServices services, DeviceLease
             await services.Attempts.DescribeAsync(lease, attempt.Id, description.Engine, description.Build, description.Isa, description.BootId, ct);
         }
 
-        if (attempt.BootId is { } boot)
-            await services.Hosts.TakeAsync(boot, attempt.Id, job.IsTiming, job.Kind, ct);
+        await TakeHostAsync(attempt, job, ct);
     }
 
     private async Task<bool> StopWantedAsync(JobRow job, CancellationToken ct) =>
@@ -138,12 +223,12 @@ public sealed partial class AttemptFollower(DriverServices services, DeviceLease
     /// <summary>Collects, stages, accepts, cleans: in this order, each repeatable. Results that never make sense fail the attempt.</summary>
     private async Task FinishAsync(AttemptRow attempt, JobRow job, CancellationToken ct)
     {
-        var wait = Backoff.After(job.Attempts, services.Options.RetryFirst, services.Options.RetryMax, Random.Shared.NextDouble());
+        var wait = RetryWait(job);
         try
         {
             await BringHomeAsync(attempt, job, wait, ct);
         }
-        catch (Exception e) when (e is Agent.Protocol.ProtocolException or InvalidDataException or RemoteCommandException)
+        catch (Exception e) when (e is ProtocolException or InvalidDataException or RemoteCommandException)
         {
             if (attempt.CollectFailures + 1 < MaxCollects)
             {
@@ -156,6 +241,8 @@ public sealed partial class AttemptFollower(DriverServices services, DeviceLease
 
         await CleanAsync(attempt, ct);
     }
+
+    private TimeSpan RetryWait(JobRow job) => Backoff.After(job.Attempts, services.Options.RetryFirst, services.Options.RetryMax, Random.Shared.NextDouble());
 
     private async Task BringHomeAsync(AttemptRow attempt, JobRow job, TimeSpan wait, CancellationToken ct)
     {
@@ -193,11 +280,12 @@ public sealed partial class AttemptFollower(DriverServices services, DeviceLease
             earlier[run] = await services.Scores.RunWindowsAsync(run, ct);
         var ids = job.TokenFileId is { } tokens ? (await services.Assets.TokenFileAsync(tokens, ct))?.Ids ?? 0 : 0;
         var settings = job.SettingsValue;
+        Guid[] attempts = [.. blocks.Where(b => b.State == "done").Select(b => b.AttemptId).OfType<Guid>().Append(attempt.Id).Distinct()];
         var clocks = device.FactsView?.Cores.Select(c => c.MaxMhz).OfType<double>().ToList() ?? [];
         return new OutcomeInput(
-            job, blocks, await services.Jobs.SamplesAsync(job.Id, ct), outcome,
+            attempt.Id, job, blocks, await services.Jobs.SamplesAsync(job.Id, ct), outcome,
             settings.Threads > 0 ? settings.Threads : device.FactsView?.Cores.Count ?? 1,
-            await services.Telemetry.OfAttemptsAsync([attempt.Id], 5000, ct), Json.Read<GateRecord>(attempt.Gate),
+            await services.Telemetry.OfAttemptsAsync(attempts, 5000, ct), await _gates.ReadAsync(attempts, ct),
             clocks.Count == 0 ? null : clocks.Average(), earlier, ids);
     }
 

@@ -22,7 +22,7 @@ public sealed record AttemptOutcome(
         var events = ReadJournal(await File.ReadAllBytesAsync(collected.JournalPath, ct));
         var errors = JournalErrors.From(events);
         var blocks = collected.Result.Blocks.Where(b => b.State is "done" or "failed").Select(b => new StagedBlock(
-            b.Block, b.State == "failed" && errors.IsOutOfMemory(b.Block) ? "impossible" : b.State,
+            b.Block, State(b.State, b.Block, errors),
             b.State == "failed" ? errors.Of(b.Block) ?? "the engine gave no reason" : null,
             (int?)b.Tokens, b.LoadMs, b.PeakRss, Samples(b.Ns), Samples(b.WarmupNs))).ToList();
         var nlls = collected.Result.Blocks
@@ -42,7 +42,7 @@ public sealed record AttemptOutcome(
             blocks.RemoveAll(b => b.Index == done.Block);
             var samples = events.OfType<SampleEvent>().Where(s => s.Block == done.Block).OrderBy(s => s.Index).ToList();
             blocks.Add(new StagedBlock(
-                done.Block, done.State, done.State == "failed" ? errors.Of(done.Block) ?? "the engine gave no reason" : null,
+                done.Block, State(done.State, done.Block, errors), done.State == "failed" ? errors.Of(done.Block) ?? "the engine gave no reason" : null,
                 (int?)samples.FirstOrDefault()?.Tokens, events.OfType<BlockEvent>().FirstOrDefault(b => b.Block == done.Block && b.State == "started")?.LoadMs,
                 done.PeakRss, [.. samples.Select(s => s.Ns)],
                 [.. events.OfType<WarmupEvent>().Where(w => w.Block == done.Block).OrderBy(w => w.Index).Select(w => w.Ns)]));
@@ -63,6 +63,10 @@ public sealed record AttemptOutcome(
                 yield return (done.Block, done.NllFile!, done.NllSha256!, windows.Count, windows[0].Targets);
         }
     }
+
+    /// <summary>A block that does not fit the board's memory never will: impossible instead of failed.</summary>
+    private static string State(string state, int block, JournalErrors errors) =>
+        state == "failed" && errors.IsOutOfMemory(block) ? "impossible" : state;
 
     /// <summary>A perplexity block has no warm-up, which the engine writes as null.</summary>
     private static IReadOnlyList<long> Samples(IReadOnlyList<long>? values) => values ?? [];
@@ -91,5 +95,5 @@ internal sealed class JournalErrors
 
     public string? Of(int? block) => _errors.FirstOrDefault(e => e.Block == block) is { } e ? $"{e.Message} ({e.Code})" : null;
 
-    public bool IsOutOfMemory(int block) => _errors.Any(e => e.Block == block && e.Code is "out-of-memory" or "no-memory");
+    public bool IsOutOfMemory(int block) => _errors.Any(e => e.Block == block && e.Code == EngineErrorCodes.Memory);
 }

@@ -33,6 +33,8 @@ public sealed class BoardSession : IAsyncDisposable
         }).Build();
     }
 
+    public DeviceAddress Address => _settings.Address;
+
     public string Transport => _factory.Transport;
 
     /// <summary>The connection, made anew when the last one broke.</summary>

@@ -35,13 +35,16 @@ public sealed partial class DeviceDriver(DriverServices services, DeviceLease le
         catch (HostKeyChangedException e)
         {
             LogUnfit(device.Name, e.Message);
+            if (await AbandonAsync(device.Id, e, ct))
+                return;
             await services.Devices.QuarantineAsync(device.Id, e.Message, ct);
             await services.Devices.CheckedAsync(lease, device.CheckRequested, null, DeviceState.Bad, e.Message, ct);
+            await services.Devices.FailedAsync(lease, DeviceState.Bad, e.Message, services.Options.RetryMax, ct);
         }
         catch (Exception e) when (e is RemoteShellException or ProtocolException)
         {
             LogUnfit(device.Name, e.Message);
-            if (await AbandonAsync(device.Id, ct))
+            if (await AbandonAsync(device.Id, e, ct))
                 return;
             var failures = (await services.Devices.ReadOwnedAsync(lease, ct)).Failures + 1;
             var wait = Backoff.After(failures, services.Options.RetryFirst, services.Options.RetryMax, Random.Shared.NextDouble());
@@ -58,17 +61,24 @@ public sealed partial class DeviceDriver(DriverServices services, DeviceLease le
     }
 
     /// <summary>
-    /// The board is away: an attempt that nobody wants any more is ended without it, and a device that was removed is retired.
+    /// The board is away: an attempt that nobody wants any more, or that was waited for too long, is ended without it, and a
+    /// device that was removed is retired. One that presents another host key is not the board we knew: its attempt is lost.
     /// What may still run there is found and stopped when the board is back. True: the device is retired.
     /// </summary>
-    private async Task<bool> AbandonAsync(Guid deviceId, CancellationToken ct)
+    private async Task<bool> AbandonAsync(Guid deviceId, Exception problem, CancellationToken ct)
     {
         var device = await services.Devices.ReadOwnedAsync(lease, ct);
         var removed = device.DesiredState == "retired";
-        if (await services.Attempts.LiveAsync(deviceId, ct) is { } attempt
-            && (removed || await services.Jobs.FindAsync(attempt.JobId, ct) is { CancelRequested: true }))
+        if (await services.Attempts.LiveAsync(deviceId, ct) is { } attempt)
         {
-            await services.Attempts.AcceptAsync(lease, attempt.Id, "stopped", "no longer wanted, and the board cannot be reached", TimeSpan.Zero, ct);
+            var cancelled = removed || (problem is not EngineRunsException && await services.Jobs.FindAsync(attempt.JobId, ct) is { CancelRequested: true });
+            var away = DateTimeOffset.UtcNow - (device.LastSeenAt ?? device.CreatedAt);
+            if (cancelled)
+                await services.Attempts.AcceptAsync(lease, attempt.Id, "stopped", "no longer wanted, and the board cannot be reached", TimeSpan.Zero, ct);
+            else if (problem is HostKeyChangedException)
+                await services.Attempts.AcceptAsync(lease, attempt.Id, "lost", problem.Message, services.Options.RetryMax, ct);
+            else if (away > services.Options.OfflineJobWait)
+                await services.Attempts.AcceptAsync(lease, attempt.Id, "lost", $"the board was offline for {away.TotalHours:0.#} h: {problem.Message}", services.Options.RetryMax, ct);
         }
 
         if (removed)

@@ -1,5 +1,4 @@
 using AgileQuant.Agent;
-using AgileQuant.Agent.Protocol;
 using AgileQuant.Orchestrator.Contracts;
 using AgileQuant.Orchestrator.Domain;
 using AgileQuant.Orchestrator.Ownership;
@@ -10,10 +9,8 @@ using Microsoft.Extensions.Logging;
 namespace AgileQuant.Orchestrator.Driving;
 
 /// <summary>Brings one job onto the board: what can run, artifacts, gate, attempt row, start. <see cref="AttemptFollower"/> does the rest.</summary>
-public sealed partial class JobRunner(DriverServices services, DeviceLease lease, BoardSession session, AttemptFollower follower, ILogger logger)
+public sealed class JobRunner(DriverServices services, DeviceLease lease, BoardSession session, AttemptFollower follower, ILogger logger)
 {
-    private static readonly TimeSpan StopWait = TimeSpan.FromSeconds(10);
-
     /// <summary>Runs the job, or records why it cannot run. Afterwards the device may take the next one.</summary>
     public async Task RunAsync(DeviceRow device, JobRow job, CancellationToken ct)
     {
@@ -112,7 +109,7 @@ public sealed partial class JobRunner(DriverServices services, DeviceLease lease
                 session.Transport, passed.Record is null ? null : Json.Write(passed.Record));
             await services.Attempts.StartAsync(lease, started, ct);
             await services.Devices.SetStateAsync(lease, DeviceState.Busy, null, ct);
-            if (await LaunchAsync(device, job, attempt, engine.Sha256, plan, ct))
+            if (await new AttemptLauncher(services, lease, session, logger).LaunchAsync(device.Name, job, attempt, engine.Sha256, plan.ToText(), ct))
                 await follower.FollowAsync((await services.Attempts.LiveAsync(device.Id, ct))!, ct);
         }
         finally
@@ -122,55 +119,4 @@ public sealed partial class JobRunner(DriverServices services, DeviceLease lease
                 await services.Hosts.ReleaseAsync(attempt, CancellationToken.None);
         }
     }
-
-    /// <summary>Prepares and starts the engine. False: it does not run and the attempt is ended.</summary>
-    private async Task<bool> LaunchAsync(DeviceRow device, JobRow job, Guid attempt, string engineSha, JobPlan plan, CancellationToken ct)
-    {
-        var cluster = (await services.Database.ClusterIdAsync(ct)).ToString();
-        var outcome = await session.RetryAsync(
-            async token =>
-            {
-                var engine = await session.EngineAsync(engineSha, token);
-                await engine.PrepareJobAsync(plan, token);
-                var answer = await engine.StartAsync(attempt.ToString(), cluster, lease.Epoch, token);
-                // A repeated start of our own attempt, whose first answer was lost, finds itself running.
-                return answer.Result == StartResult.Busy && (await engine.StatusAsync(null, token)).Running == attempt.ToString()
-                    ? answer with { Result = StartResult.Started }
-                    : answer;
-            },
-            ct);
-        if (outcome.Result == StartResult.Started)
-        {
-            await services.Attempts.RunningAsync(lease, attempt, ct);
-            return true;
-        }
-
-        LogNotStarted(device.Name, outcome.Result, outcome.Message);
-        var reason = outcome.Result switch
-        {
-            StartResult.EpochRefused => throw new LeaseLostException(lease),
-            StartResult.OtherCluster => DeviceChecker.OtherCluster(device.Name),
-            StartResult.Busy => "an engine runs there already: " + outcome.Message,
-            _ => "the engine refused the plan: " + outcome.Message,
-        };
-        await services.Attempts.AcceptAsync(lease, attempt, "failed", reason, RetryWait(job), ct);
-        if (outcome.Result == StartResult.OtherCluster)
-            throw new BoardUnfitException(reason);
-        if (outcome.Result == StartResult.Busy)
-            await StopStrangerAsync(engineSha, ct);
-        return false;
-    }
-
-    /// <summary>Stops an attempt of this cluster that nobody accounts for, so that the device is not blocked for ever.</summary>
-    private async Task StopStrangerAsync(string engineSha, CancellationToken ct)
-    {
-        var engine = await session.EngineAsync(engineSha, ct);
-        if ((await engine.StatusAsync(null, ct)).Running is { } running)
-            await engine.StopAsync(running, StopWait, ct);
-    }
-
-    private TimeSpan RetryWait(JobRow job) => Backoff.After(job.Attempts + 1, services.Options.RetryFirst, services.Options.RetryMax, Random.Shared.NextDouble());
-
-    [LoggerMessage(LogLevel.Warning, "{Device}: the engine was not started ({Result}): {Message}")]
-    private partial void LogNotStarted(string device, StartResult result, string message);
 }

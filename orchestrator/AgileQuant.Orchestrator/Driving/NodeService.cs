@@ -16,6 +16,7 @@ public sealed partial class NodeService(
     private static readonly TimeSpan StopBound = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan WakePause = TimeSpan.FromMilliseconds(200);
     private readonly Dictionary<Guid, Driven> _drivers = [];
+    private readonly StrandedJobs _stranded = new(services.Database, services.Options);
 
     /// <summary>The node is in the database before the host counts as started.</summary>
     public override async Task StartAsync(CancellationToken cancellationToken)
@@ -59,6 +60,7 @@ public sealed partial class NodeService(
                 await ReapAsync();
                 foreach (var lease in await ownership.AcquireAsync(_drivers.Count, ct))
                     Start(lease, ct);
+                await _stranded.EndAsync(ct);
             }
             catch (Exception e) when (!ct.IsCancellationRequested)
             {

@@ -13,6 +13,8 @@ internal sealed class OutcomeCollector(BoardSession session, AttemptRow attempt)
         var engine = await session.EngineAsync(attempt.EngineSha256, ct);
         var status = await engine.StatusAsync(attempt.Id.ToString(), ct);
         var state = status.Jobs.FirstOrDefault(j => j.Attempt == attempt.Id.ToString())?.State;
+        if (state == "running")
+            throw new EngineRunsException($"the engine of attempt {attempt.Id} still runs on {session.Address}: its results are not complete");
         return state is "done" or "failed" or "stopped"
             ? await AttemptOutcome.FromResultAsync(await engine.CollectAsync(attempt.Id.ToString(), folder, ct), ct)
             : await FromJournalAsync(folder, ct);

@@ -5,12 +5,13 @@ using AgileQuant.Orchestrator.Storage;
 namespace AgileQuant.Orchestrator.Driving;
 
 /// <summary>A job's blocks and samples as they stand with a new attempt's outcome laid over what was accepted before.</summary>
-/// <param name="Telemetry">Of this attempt.</param>
-/// <param name="Gate">What the gate saw before this attempt; null: perplexity.</param>
+/// <param name="Attempt">The attempt whose outcome it is.</param>
+/// <param name="Telemetry">Of every attempt that gave a block.</param>
+/// <param name="Gates">What the gates saw before this and earlier attempts of the job; none: perplexity.</param>
 /// <param name="MaxMhz">The board's maximum clock, where it is known.</param>
 public sealed record OutcomeInput(
-    JobRow Job, IReadOnlyList<BlockRow> Blocks, IReadOnlyList<SampleRow> Samples, AttemptOutcome Outcome, int Threads,
-    IReadOnlyList<TelemetryPoint> Telemetry, GateRecord? Gate, double? MaxMhz, IReadOnlyDictionary<Guid, Dictionary<int, float[]>> EarlierNlls, long TokenIds);
+    Guid Attempt, JobRow Job, IReadOnlyList<BlockRow> Blocks, IReadOnlyList<SampleRow> Samples, AttemptOutcome Outcome, int Threads,
+    IReadOnlyList<TelemetryPoint> Telemetry, IReadOnlyDictionary<Guid, GateRecord> Gates, double? MaxMhz, IReadOnlyDictionary<Guid, Dictionary<int, float[]>> EarlierNlls, long TokenIds);
 
 /// <summary>What the gate saw when a timing attempt started.</summary>
 public sealed record GateRecord(GateReading Reading, GateReference Reference, string? Note);
@@ -18,7 +19,17 @@ public sealed record GateRecord(GateReading Reading, GateReference Reference, st
 /// <summary>Works out what an attempt's outcome comes to: blocks, windows and the results that are complete now. Pure but for reading NLL files.</summary>
 public static class OutcomeStaging
 {
-    public static StagedOutcome Make(OutcomeInput input) => input.Job.IsTiming ? Timing(input) : Perplexity(input);
+    public static StagedOutcome Make(OutcomeInput input)
+    {
+        var precisions = input.Blocks.ToDictionary(b => b.Index, b => b.Precision);
+        var worded = input with { Outcome = input.Outcome with { Blocks = [.. input.Outcome.Blocks.Select(b => Worded(b, precisions.GetValueOrDefault(b.Index)))] } };
+        return input.Job.IsTiming ? Timing(worded) : Perplexity(worded);
+    }
+
+    /// <summary>The engine's words about memory, in those of <see cref="Domain.MemoryFit"/>.</summary>
+    private static StagedBlock Worded(StagedBlock block, string? precision) => block.State == "impossible"
+        ? block with { Reason = $"{(precision == "fp16" ? "no baseline" : "does not fit")}: {block.Reason}" }
+        : block;
 
     private static StagedOutcome Timing(OutcomeInput input)
     {
@@ -54,7 +65,8 @@ public static class OutcomeStaging
                 b.Index, b.Round, b.Precision, b.Kind,
                 (b.State == "done" ? b.Tokens : fresh[b.Index].Tokens) ?? (b.Kind == "prefill" ? settings.Prompt : settings.Generate) ?? 0,
                 b.State == "done" ? [.. samples[b.Index]] : fresh[b.Index].Ns,
-                b.State == "done" ? b.PeakRss : fresh[b.Index].PeakRss))];
+                b.State == "done" ? b.PeakRss : fresh[b.Index].PeakRss,
+                b.State == "done" ? b.AttemptId ?? Guid.Empty : input.Attempt))];
     }
 
     private static GradeView Grade(string precision, List<TimedBlock> blocks, OutcomeInput input)
@@ -62,14 +74,18 @@ public static class OutcomeStaging
         var rates = blocks.Where(b => b.Precision == precision).GroupBy(b => b.Kind)
             .Select(g => g.OrderBy(b => b.Index).SelectMany(b => b.Rates).ToList()).Where(r => r.Count > 0).ToList();
         var clocks = input.Telemetry.Where(t => t.MeanMhz is not null && t.Busy is null or > 0.1).Select(t => t.MeanMhz).OfType<double>().ToList();
-        var gate = input.Gate;
+        // The worst of all attempts that gave blocks: a hot or busy start of one of them is in the figure.
+        var gates = blocks.Where(b => b.Precision == precision).Select(b => b.Attempt).Distinct()
+            .Select(a => input.Gates.GetValueOrDefault(a)).OfType<GateRecord>().ToList();
+        var notes = gates.Select(g => g.Note).OfType<string>().Distinct().ToList();
         return TrustGrade.Of(new GradeInput(
             rates.Select(r => SpeedFigures.MadPercent(r)).DefaultIfEmpty(0).Max(),
             rates.Select(TrustGrade.DriftPercent).OrderByDescending(Math.Abs).FirstOrDefault(),
             rates.Select(r => r.Count).DefaultIfEmpty(0).Min(),
             TrustGrade.ClockResidency(clocks, input.MaxMhz),
-            input.Telemetry.Any(t => t.Celsius is not null) || gate?.Reading.Celsius is not null,
-            gate?.Reading.Celsius - gate?.Reference.IdleCelsius, gate?.Reading.Busy, input.Outcome.Throttled, gate?.Note));
+            input.Telemetry.Any(t => t.Celsius is not null) || gates.Any(g => g.Reading.Celsius is not null),
+            gates.Max(g => g.Reading.Celsius - g.Reference.IdleCelsius), gates.Max(g => g.Reading.Busy), input.Outcome.Throttled,
+            notes.Count == 0 ? null : string.Join("; ", notes)));
     }
 
     private static StagedOutcome Perplexity(OutcomeInput input)

@@ -10,8 +10,11 @@ public static class TelemetryReading
     /// <summary>Temperatures outside of this range are sensors that are not connected.</summary>
     private const double Coldest = -40, Hottest0 = 150;
 
+    /// <summary>A year: a damaged line must not break the one who follows.</summary>
+    private const long LongestMs = 365L * 24 * 3600 * 1000;
+
     public static TelemetryPoint ToPoint(TelemetryEvent e, DateTimeOffset attemptStarted) => new(
-        attemptStarted.AddMilliseconds(e.Ms), Hottest(e), MeanMhz(e), e.Busy, e.MemAvailable, e.PowerW);
+        attemptStarted.AddMilliseconds(Math.Clamp(e.Ms, 0, LongestMs)), Hottest(e), MeanMhz(e), e.Busy, e.MemAvailable, e.PowerW);
 
     public static double? Hottest(TelemetryEvent e) => e.TempC?.Values.Where(c => c is > Coldest and < Hottest0 and not 0).Max();
 

@@ -19,6 +19,9 @@ public static class Agreement
     /// <summary>4-bit activations: but over a window such differences cancel; its mean must agree within this many nats.</summary>
     public const double WindowTolerance4Bit = 0.02;
 
+    /// <summary>How far a single token of a precision may be from the node's, in nats.</summary>
+    public static double TokenTolerance(string precision) => precision.Contains("a4", StringComparison.Ordinal) ? Tolerance4Bit : Tolerance;
+
     /// <summary>Largest difference of a token over all windows both have, in nats.</summary>
     public static double LargestDifference(IReadOnlyList<float[]> board, IReadOnlyList<float[]> node)
     {
@@ -42,7 +45,7 @@ public static class Agreement
     {
         var largest = LargestDifference(board, node);
         var coarse = precision.Contains("a4", StringComparison.Ordinal);
-        var tolerance = coarse ? Tolerance4Bit : Tolerance;
+        var tolerance = TokenTolerance(precision);
         if (!(largest <= tolerance))
             return $"perplexity disagrees with the node: a {precision} token differs by {largest:0.####} nat, at most {tolerance} is right";
         if (!coarse)

@@ -3,7 +3,8 @@ using AgileQuant.Orchestrator.Contracts;
 namespace AgileQuant.Orchestrator.Measurement;
 
 /// <summary>A finished timing block: nanoseconds of each counted repetition of <paramref name="Tokens"/> tokens.</summary>
-public sealed record TimedBlock(int Index, int Round, string Precision, string Kind, int Tokens, IReadOnlyList<long> Nanoseconds, long? PeakRss)
+/// <param name="Attempt">The attempt that ran it: blocks of different attempts ran under different conditions and are never paired.</param>
+public sealed record TimedBlock(int Index, int Round, string Precision, string Kind, int Tokens, IReadOnlyList<long> Nanoseconds, long? PeakRss, Guid Attempt = default)
 {
     /// <summary>Tokens a second of each repetition.</summary>
     public IEnumerable<double> Rates => Nanoseconds.Select(ns => Tokens * 1e9 / ns);
@@ -53,12 +54,13 @@ public static class SpeedFigures
         if (baselineProblem is not null)
             return (null, baselineProblem);
         var baseline = blocks.Where(b => b.Precision == "fp16" && b.Kind == kind && b.Nanoseconds.Count > 0)
-            .GroupBy(b => b.Round).ToDictionary(g => g.Key, g => g.First());
-        var pairs = own.Where(b => baseline.ContainsKey(b.Round)).Select(b => (b.MedianRate, baseline[b.Round].MedianRate)).ToList();
+            .GroupBy(b => (b.Round, b.Attempt)).ToDictionary(g => g.Key, g => g.First());
+        var pairs = own.Where(b => baseline.ContainsKey((b.Round, b.Attempt)))
+            .Select(b => (b.MedianRate, baseline[(b.Round, b.Attempt)].MedianRate)).ToList();
         var speedup = Speedup.Of(pairs);
         return (speedup, speedup switch
         {
-            null => "no fp16 blocks to compare with",
+            null => "no fp16 block of the same attempt to compare with",
             { Low: null } => Speedup.TooFewBlocks,
             _ => null,
         });

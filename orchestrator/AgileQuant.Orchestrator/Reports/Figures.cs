@@ -1,5 +1,6 @@
 using System.Globalization;
 using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Measurement;
 
 namespace AgileQuant.Orchestrator.Reports;
 
@@ -81,14 +82,26 @@ public static class Figures
     {
         if (run.RandomWeights || run.Perplexity is not { } p)
             return None;
-        var agreement = p.NodeAgreement switch
-        {
-            null => "; not compared",
-            0 => "; as the node",
-            { } nats => $"; ≤ {Nats(nats)} nat from the node",
-        };
-        return $"{PerplexityValue(p.Value)} on {p.Name}{agreement}";
+        return $"{PerplexityValue(p.Value)} on {p.Name}; {AgreementWords(run.Precision, p.NodeAgreement)}";
     }
+
+    /// <summary>The same in a few characters, for a dense table that has <see cref="Board"/> at hand.</summary>
+    public static string BoardShort(RunSummaryView run)
+    {
+        if (run.RandomWeights || run.Perplexity is not { } p)
+            return None;
+        var windows = p.Name.IndexOf('[', StringComparison.Ordinal) is >= 0 and var at ? p.Name[at..] : p.Name;
+        var agreement = p.NodeAgreement is 0 ? "equal to node" : AgreementWords(run.Precision, p.NodeAgreement);
+        return $"{PerplexityValue(p.Value)} {windows}, {agreement}";
+    }
+
+    private static string AgreementWords(string precision, double? nodeAgreement) => nodeAgreement switch
+    {
+        null => "not compared",
+        0 => "equal to the node's, token by token",
+        { } nats when !(nats <= Agreement.TokenTolerance(precision)) => $"DISAGREES with the node by {Nats(nats)} nat",
+        { } nats => $"≤ {Nats(nats)} nat from node",
+    };
 
     public static string Prompt(RunSummaryView run) => Speed(run, run.Speed?.Prefill);
 
@@ -119,7 +132,7 @@ public static class Figures
     public static string Percent(double percent, double? error) =>
         $"{Format(percent, "+0.00;-0.00;0.00")}%{(error is { } e ? $" ± {Format(e, "F2")}%" : "")}";
 
-    internal static string Nats(double nats) => nats.ToString("0.0e+0", CultureInfo.InvariantCulture);
+    internal static string Nats(double nats) => nats == 0 ? "0" : nats.ToString(nats is >= 0.01 and < 1000 ? "0.0##" : "0.0e+0", CultureInfo.InvariantCulture);
 
     private static string WithError(double value, double? error) =>
         PerplexityValue(value) + (error is { } e ? $" ± {Format(e, e < 0.1 ? "F4" : "F2")}" : "");

@@ -6,6 +6,9 @@ namespace AgileQuant.Orchestrator.Reports;
 /// <summary>The report as one HTML file: no script, no external resource, charts as inline SVG.</summary>
 public static class HtmlReport
 {
+    /// <summary>Figures stay on one line; a cell with words instead of a figure may break.</summary>
+    private const int LongCell = 24;
+
     public static string Render(ReportModel model)
     {
         var html = new StringBuilder();
@@ -64,11 +67,23 @@ public static class HtmlReport
         {
             html.Append(run.Precision == "fp16" ? "<tr class=\"baseline\">" : "<tr>");
             for (var i = 0; i < row.Count; i++)
-                html.Append($"<td{Number(table.Columns[i])}>{Encode(row[i])}</td>");
+                Cell(html, table.Columns[i], run, row[i]);
             html.Append("</tr>");
         }
 
         html.Append("</tbody></table></div>");
+    }
+
+    private static void Cell(StringBuilder html, ReportColumn column, RunSummaryView run, string text)
+    {
+        var shown = column.Short?.Invoke(ReportModel.Honest(run)) ?? text;
+        string[] classes = [.. new[] { column.Numeric ? "number" : null, shown.Length > LongCell ? "long" : null, column.Name ? "name" : null }.OfType<string>()];
+        html.Append("<td");
+        if (classes.Length > 0)
+            html.Append($" class=\"{string.Join(' ', classes)}\"");
+        if (shown != text)
+            html.Append($" title=\"{Encode(text)}\"");
+        html.Append($">{Encode(shown)}</td>");
     }
 
     private static string Number(ReportColumn column) => column.Numeric ? " class=\"number\"" : "";
@@ -204,13 +219,15 @@ internal static class HtmlStyle
         @media(prefers-color-scheme:dark){:root{--bg:#12161d;--fg:#e6eaf1;--soft:#a3aebf;--line:#333c4a;--head:#1b212b;--link:#8ab8ff;
         --s0:#97a6bc;--s1:#5aa9e6;--s2:#56c48c;--s3:#f0945a;--s4:#bb8bea;--s5:#e57a98}}
         *{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif}
-        main{max-width:1240px;margin:0 auto;padding:28px 24px 60px}h1{margin:0;font-size:28px}h2{margin:34px 0 10px;font-size:19px}h3{margin:18px 0 8px;font-size:15px}
+        main{max-width:1500px;margin:0 auto;padding:28px 24px 60px}h1{margin:0;font-size:28px}h2{margin:34px 0 10px;font-size:19px}h3{margin:18px 0 8px;font-size:15px}
         .lead{margin:2px 0 18px;color:var(--soft)}a{color:var(--link)}
         dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;margin:0 0 12px}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
         .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:6px}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
         th,td{padding:6px 10px;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}
         thead th{background:var(--head);font-weight:600;white-space:nowrap}tbody tr:last-child td{border-bottom:0}
         .number{text-align:right;white-space:nowrap}.baseline td{background:var(--head)}.small{font-size:12.5px}.small td{overflow-wrap:anywhere}
+        .comparison{font-size:12px;line-height:1.35}.comparison th,.comparison td{padding:4px 6px}.comparison thead th{white-space:normal;vertical-align:bottom}
+        .comparison .name{white-space:nowrap}.comparison td.long:not(.name){white-space:normal;overflow-wrap:anywhere;min-width:9em}
         sup a{text-decoration:none;margin-left:2px}.notes li{margin:4px 0;max-width:95ch}
         figure{margin:0 0 12px}figcaption{color:var(--soft);font-size:13px}svg{width:100%;max-width:960px;height:auto;display:block}
         svg text{font:12px system-ui,sans-serif;fill:var(--fg)}svg .tick{fill:var(--soft);font-size:11px}svg .value{font-size:11px}

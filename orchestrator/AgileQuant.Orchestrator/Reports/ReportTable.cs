@@ -1,11 +1,19 @@
 using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Measurement;
 
 namespace AgileQuant.Orchestrator.Reports;
 
 /// <summary>A column of the comparison: its heading, the note that explains it, and how a run fills it.</summary>
 /// <param name="Note">Key into <see cref="ReportNotes.All"/>; null where nothing needs explaining.</param>
 /// <param name="Numeric">Set to the right.</param>
-public sealed record ReportColumn(string Heading, string? Note, bool Numeric, Func<RunSummaryView, string> Cell);
+public sealed record ReportColumn(string Heading, string? Note, bool Numeric, Func<RunSummaryView, string> Cell)
+{
+    /// <summary>Fewer characters for the dense table of the HTML report, which shows <see cref="Cell"/> as the cell's title; null: the same.</summary>
+    public Func<RunSummaryView, string>? Short { get; init; }
+
+    /// <summary>A name that is never broken into lines.</summary>
+    public bool Name => Heading is "Device" or "Model" or "Precision";
+}
 
 /// <summary>The comparison of one workload: the columns that its runs fill, and a row of cells a run.</summary>
 public sealed record ReportTable(
@@ -19,7 +27,7 @@ public sealed record ReportTable(
         new("Precision", "precision", false, r => r.Precision),
         new("Perplexity, whole text", "perplexity", false, Figures.FullPerplexity),
         new("Δ from fp16", "delta", true, Figures.Delta),
-        new("On the board", "board", false, Figures.Board),
+        new("On the board", "board", false, Figures.Board) { Short = Figures.BoardShort },
         new("Prompt, tokens/s", "speed", true, Figures.Prompt),
         new("Prompt speedup", "speedup", true, Figures.PromptSpeedup),
         new("Generation, tokens/s", "speed", true, Figures.Generation),
@@ -52,11 +60,12 @@ public static class ReportNotes
         ("precision", "Weight bits and activation bits: w4a8 has 4-bit weights and 8-bit activations. Products of quantized linears are "
             + "integer products. fp16 is the baseline: fp16 weights and KV cache, 32-bit arithmetic unless the run's provenance names another path."),
         ("perplexity", "Scored on a node over the whole text, once per packed model, with the same engine that runs on the board; ± is the "
-            + "standard error. The convention stands in the name: gptq-N is exp of the mean over windows of N tokens that do not overlap, "
+            + "standard error, clustered by window (windows, not tokens, count as independent). The convention stands in the name: gptq-N is exp of the mean over windows of N tokens that do not overlap, "
             + "N-1 targets each; llama.cpp-N puts BOS first and scores the last N-1-N/2 targets of each window."),
         ("delta", "exp(mean paired NLL difference from fp16) - 1 over identical windows, in percent; ± is its standard error, clustered by window."),
         ("board", "Perplexity that the board itself measured on the windows named ([first:end] of the text), and the largest difference "
-            + "of a single token's NLL from the node's score of the same pack: it shows that the board computes what it should."),
+            + "of a single token's NLL from the node's score of the same pack: it shows that the board computes what it should. Beyond "
+            + $"{Agreement.Tolerance} nat ({Agreement.Tolerance4Bit} with 4-bit activations) the board disagrees and its figure is wrong."),
         ("speed", "Median over every counted repetition after warm-up; ± is the median absolute deviation in percent of the median. "
             + "No repetition is dropped: outliers are marked in the samples. Emulated and simulated boards never show a speed."),
         ("speedup", "Ratio over fp16 blocks of the same job on the same board, paired in time; the brackets are a 95% interval by paired "

@@ -10,7 +10,7 @@ namespace AgileQuant.Orchestrator.Tests.Driving;
 public sealed class OutcomeTests
 {
     private static readonly JobSettings Settings = new(1, 100, null, "llama.cpp-4", null, 1, 1, 1, 0.02, 5, 0);
-    private static readonly Guid Fp16 = Guid.NewGuid(), W8 = Guid.NewGuid();
+    private static readonly Guid Fp16 = Guid.NewGuid(), W8 = Guid.NewGuid(), Attempt = Guid.NewGuid(), Earlier = Guid.NewGuid();
 
     private const string KilledJournal = """
         {"seq":0,"ms":0,"event":"job","format":1,"attempt":"a","isa":"avx2","threads":2}
@@ -74,14 +74,15 @@ public sealed class OutcomeTests
         Kind = kind,
         State = state,
         Reason = reason,
+        AttemptId = state == "done" ? Earlier : null,
         Tokens = 100,
     };
 
     private static StagedBlock Done(int index, string state = "done") => new(index, state, null, 100, 1, 1, [1_000_000], []);
 
     private static OutcomeInput Timing(IReadOnlyList<BlockRow> rows, params StagedBlock[] outcome) => new(
-        new JobRow { Kind = "timing", Settings = Json.Write(Settings) }, rows, [], new AttemptOutcome("done", outcome, new Dictionary<int, NllFile>(), "avx2", null),
-        1, [], null, null, new Dictionary<Guid, Dictionary<int, float[]>>(), 0);
+        Attempt, new JobRow { Kind = "timing", Settings = Json.Write(Settings) }, rows, [], new AttemptOutcome("done", outcome, new Dictionary<int, NllFile>(), "avx2", null),
+        1, [], new Dictionary<Guid, GateRecord>(), null, new Dictionary<Guid, Dictionary<int, float[]>>(), 0);
 
     [Fact]
     public void Speed_is_a_result_only_when_its_own_blocks_and_the_baselines_are_complete()
@@ -93,7 +94,7 @@ public sealed class OutcomeTests
     }
 
     [Fact]
-    public void Blocks_of_earlier_attempts_count()
+    public void Blocks_of_earlier_attempts_count_but_are_never_paired_with_those_of_another_attempt()
     {
         BlockRow[] rows = [Row(0, "fp16", "done"), Row(1, "w8a8", "done"), Row(2, "w8a8"), Row(3, "fp16", "done")];
         var samples = new[] { 0, 1, 3 }.Select(b => new SampleRow { Block = b, Ns = 2_000_000 }).ToList();
@@ -101,7 +102,42 @@ public sealed class OutcomeTests
         staged.Blocks.ShouldHaveSingleItem().Index.ShouldBe(2);
         var speed = Json.Read<SpeedView>(staged.Results.Single(r => r.RunId == W8).Figures)!;
         speed.Prefill!.Repetitions.ShouldBe(2);
-        speed.Prefill.Speedup!.PairedBlocks.ShouldBe(2);
+        speed.Prefill.Speedup!.PairedBlocks.ShouldBe(1, "the second round's fp16 block is of the earlier attempt");
+    }
+
+    [Fact]
+    public void The_grade_takes_the_worst_start_of_all_attempts_that_gave_blocks()
+    {
+        BlockRow[] rows = [Row(0, "fp16", "done"), Row(1, "w8a8", "done"), Row(2, "w8a8"), Row(3, "fp16")];
+        var samples = new[] { 0, 1 }.Select(b => new SampleRow { Block = b, Ns = 1_000_000 }).ToList();
+        static GateRecord Gate(double busy, string? note) => new(new(40, busy, null, null, null), new(40, null), note);
+        var gates = new Dictionary<Guid, GateRecord> { [Earlier] = Gate(0.29, "its host was used by others"), [Attempt] = Gate(0, null) };
+        var staged = OutcomeStaging.Make(Timing(rows, Done(2), Done(3)) with { Samples = samples, Gates = gates });
+        var grade = Json.Read<GradeView>(staged.Results.Single(r => r.RunId == W8).Grade)!;
+        grade.Reasons.ShouldContain(r => r.Contains("others used 29"));
+        grade.Reasons.ShouldContain("its host was used by others");
+    }
+
+    [Theory]
+    [InlineData(0, "no baseline: ")]
+    [InlineData(1, "does not fit: ")]
+    public void A_block_that_does_not_fit_the_memory_is_impossible_and_the_other_precisions_keep_their_speed(int block, string words)
+    {
+        // The code is the engine's own: engine/native/src/model.c.
+        var journal = $$"""
+            {"seq":0,"ms":0,"event":"error","code":"memory","message":"the pack needs 9.00 GiB, the board has 2.00 GiB available","block":{{block}}}
+            {"seq":1,"ms":1,"event":"block","block":{{block}},"state":"failed"}
+            {"seq":2,"ms":2,"event":"sample","block":{{1 - block}},"index":0,"ns":100,"tokens":64}
+            {"seq":3,"ms":3,"event":"block","block":{{1 - block}},"state":"done"}
+
+            """;
+        var outcome = AttemptOutcome.FromJournal(AttemptOutcome.ReadJournal(Encoding.UTF8.GetBytes(journal)));
+        outcome.Blocks.Single(b => b.Index == block).State.ShouldBe("impossible");
+        var staged = OutcomeStaging.Make(Timing([Row(0, "fp16"), Row(1, "w8a8")]) with { Outcome = outcome });
+        staged.Blocks.Single(b => b.Index == block).Reason!.ShouldStartWith(words + "the pack needs 9.00 GiB");
+        var speed = Json.Read<SpeedView>(staged.Results.ShouldHaveSingleItem().Figures)!.Prefill!;
+        speed.Median.ShouldBeGreaterThan(0);
+        speed.Speedup.ShouldBeNull();
     }
 
     [Fact]
@@ -128,8 +164,8 @@ public sealed class OutcomeTests
             BlockRow[] rows = [Row(0, "fp16", kind: "perplexity"), Row(1, "w8a8", kind: "perplexity")];
             var files = new Dictionary<int, NllFile> { [0] = new(Write("0", 1, 2), 2, 1), [1] = new(Write("1", 1.1f, 2.1f), 2, 1) };
             var input = new OutcomeInput(
-                new JobRow { Kind = "perplexity", Settings = Json.Write(Settings) }, rows, [],
-                new AttemptOutcome("done", [Done(0), Done(1)], files, "avx2", null), 1, [], null, null, new Dictionary<Guid, Dictionary<int, float[]>>(), 8);
+                Attempt, new JobRow { Kind = "perplexity", Settings = Json.Write(Settings) }, rows, [],
+                new AttemptOutcome("done", [Done(0), Done(1)], files, "avx2", null), 1, [], new Dictionary<Guid, GateRecord>(), null, new Dictionary<Guid, Dictionary<int, float[]>>(), 8);
             var staged = OutcomeStaging.Make(input);
             staged.Windows.Count.ShouldBe(4);
             var view = Json.Read<PerplexityView>(staged.Results.Single(r => r.RunId == W8).Figures)!;

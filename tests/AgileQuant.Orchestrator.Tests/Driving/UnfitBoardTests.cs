@@ -1,5 +1,6 @@
 using AgileQuant.Agent;
 using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Driving;
 using AgileQuant.Orchestrator.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -63,6 +64,55 @@ public sealed class UnfitBoardTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_changed_host_key_ends_the_running_attempt_and_the_board_can_be_removed()
+    {
+        await AddAsync(DeviceState.Offline);
+        var plan = await AddRunningAttemptAsync();
+        _boards.Connect = s => throw new HostKeyChangedException(s.Address, s.HostKeyFingerprint, "SHA256:other");
+        await TestNode.UntilAsync(() => Store.ScalarAsync<string>("select state from attempt"), s => s == "lost", TimeSpan.FromSeconds(30));
+        await TestNode.UntilAsync(() => Store.ScalarAsync<string>("select state from job where id = @Id", new { plan.Jobs[0].Id }), s => s == "failed", TimeSpan.FromSeconds(30));
+        (await Store.ScalarAsync<string>("select distinct state from run")).ShouldBe("incomplete");
+        (await Store.ScalarAsync<string>("select max(reason) from run")).ShouldNotBeNull().ShouldContain("SHA256:other");
+        (await Store.ScalarAsync<bool>("select retry_at > clock_timestamp() from device")).ShouldBeTrue("a spin would begin at once");
+        await Devices.RemoveAsync("board", true, Ct);
+        await TestNode.UntilAsync(() => Store.ScalarAsync<string>("select state from device"), s => s == "retired", TimeSpan.FromSeconds(30));
+    }
+
+    [Fact]
+    public async Task Jobs_of_a_bad_board_end_with_its_reason_and_those_of_an_offline_one_wait_for_a_bound()
+    {
+        await AddAsync(DeviceState.Offline);
+        var device = (await Devices.FindAsync("board", Ct))!.Id;
+        await TestJob.AddMatrixAsync(Store, device, TestJob.Speed);
+        var bounded = new StrandedJobs(Store.Database, Store.Options with { OfflineJobWait = TimeSpan.Zero });
+        await Store.ExecuteAsync("update device set check_done = check_requested");
+        (await new StrandedJobs(Store.Database, Store.Options).EndAsync(Ct)).ShouldBe(0, "a day has not passed");
+        await TestNode.UntilAsync(() => bounded.EndAsync(Ct), n => n == 1, TimeSpan.FromSeconds(30));
+        (await Store.ScalarAsync<string>("select distinct reason from run")).ShouldNotBeNull().ShouldContain("cannot be reached");
+
+        await TestJob.AddMatrixAsync(Store, device, TestJob.Quality);
+        await Store.ExecuteAsync("update device set state = 'bad', state_reason = 'self-test failed: w4a4'");
+        await Devices.CheckAsync("board", Ct);
+        _boards.Connect = s => throw new HostKeyChangedException(s.Address, s.HostKeyFingerprint, "SHA256:other");
+        await TestNode.UntilAsync(() => Store.ScalarAsync<int>("select count(*)::int from matrix where finished_at is null"), n => n == 0, TimeSpan.FromSeconds(30));
+        (await Store.ScalarAsync<int>("select count(*)::int from run where reason like 'the device is bad: %'")).ShouldBeGreaterThan(0);
+    }
+
+    private async Task<AgileQuant.Orchestrator.Domain.MatrixPlan> AddRunningAttemptAsync()
+    {
+        var device = (await Devices.FindAsync("board", Ct))!.Id;
+        var (_, plan) = await TestJob.AddMatrixAsync(Store, device, TestJob.Speed);
+        await Store.ExecuteAsync(
+            """
+            insert into attempt (id, job_id, device_id, number, node_id, epoch, state, plan, engine_sha256, transport)
+            select gen_random_uuid(), @job, @device, 1, (select id from node limit 1), 1, 'running', '', repeat('a', 64), 'fake';
+            update job set state = 'running', attempts = 1 where id = @job;
+            """,
+            new { device, job = plan.Jobs[0].Id });
+        return plan;
+    }
+
+    [Fact]
     public async Task A_refused_login_says_what_to_do()
     {
         _boards.Connect = s => throw new AuthenticationFailedException(s.Address, "publickey");
@@ -82,15 +132,7 @@ public sealed class UnfitBoardTests : IAsyncLifetime
     public async Task A_board_that_is_away_can_be_removed_and_its_attempt_ends()
     {
         await AddAsync(DeviceState.Offline);
-        var device = (await Devices.FindAsync("board", Ct))!.Id;
-        var (_, plan) = await TestJob.AddMatrixAsync(Store, device, TestJob.Speed);
-        await Store.ExecuteAsync(
-            """
-            insert into attempt (id, job_id, device_id, number, node_id, epoch, state, plan, engine_sha256, transport)
-            select gen_random_uuid(), @job, @device, 1, (select id from node limit 1), 1, 'running', '', repeat('a', 64), 'fake';
-            update job set state = 'running', attempts = 1 where id = @job;
-            """,
-            new { device, job = plan.Jobs[0].Id });
+        await AddRunningAttemptAsync();
         (await Should.ThrowAsync<UserErrorException>(() => Devices.RemoveAsync("board", false, Ct))).Message.ShouldContain("--force");
         await Devices.RemoveAsync("board", true, Ct);
         await TestNode.UntilAsync(() => Store.ScalarAsync<string>("select state from device"), s => s == "retired", TimeSpan.FromSeconds(30));
