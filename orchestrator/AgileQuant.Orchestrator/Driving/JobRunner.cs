@@ -88,6 +88,9 @@ public sealed class JobRunner(DriverServices services, DeviceLease lease, BoardS
         }
         catch (Exception e) when (e is BoardStoreException or FileNotFoundException)
         {
+            // A pack or token file that has gone from the store is made again; the job waits for it, within its attempts.
+            if (e is FileNotFoundException { FileName: { } missing })
+                await services.NodeJobs.RemakeAsync(missing, ct);
             await services.Jobs.FailStartAsync(lease, job.Id, e.Message, Backoff.After(job.Attempts + 1, services.Options.RetryFirst, services.Options.RetryMax, 0), ct);
             return false;
         }

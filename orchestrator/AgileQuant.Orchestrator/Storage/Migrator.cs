@@ -1,6 +1,7 @@
 using System.Reflection;
 using System.Security.Cryptography;
 using System.Text;
+using AgileQuant.Orchestrator.Contracts;
 using Dapper;
 using Npgsql;
 
@@ -44,12 +45,13 @@ public static class Migrator
             var ours = known.FirstOrDefault(m => m.Name == name);
             if (ours.Name is null)
             {
-                throw new InvalidOperationException(
+                throw new UserErrorException(
                     $"The database has the migration {name}, which this version does not know. Update AgileQuant.Bench on this machine.");
             }
 
             if (Hash(ours.Sql) != sha)
-                throw new InvalidOperationException($"The migration {name} is not the one this database was made with. Use the version that made it.");
+                throw new UserErrorException(
+                    $"The migration {name} is not the one this database was made with. Use the version that made it, or another BENCH_HOME or database.");
         }
     }
 

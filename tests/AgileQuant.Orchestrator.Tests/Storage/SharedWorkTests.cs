@@ -137,7 +137,7 @@ public sealed class SharedWorkTests : IAsyncLifetime
         await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Migrator.MigrateAsync(Store.Database, Ct)));
         (await Store.ScalarAsync<long>("select count(*) from cluster")).ShouldBe(1);
         await Store.ExecuteAsync("insert into schema_migration (name, sha256) values ('9999_future', 'x')");
-        (await Should.ThrowAsync<InvalidOperationException>(() => Migrator.MigrateAsync(Store.Database, Ct))).Message.ShouldContain("Update AgileQuant.Bench");
+        (await Should.ThrowAsync<UserErrorException>(() => Migrator.MigrateAsync(Store.Database, Ct))).Message.ShouldContain("Update AgileQuant.Bench");
     }
 
     [Fact]
