@@ -1,3 +1,4 @@
+using AgileQuant.Orchestrator.Contracts;
 using AgileQuant.Orchestrator.Ownership;
 using AgileQuant.Orchestrator.Services;
 using AgileQuant.Orchestrator.Storage;
