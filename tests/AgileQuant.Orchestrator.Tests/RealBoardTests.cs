@@ -46,7 +46,7 @@ public sealed class RealBoardTests
         matrix.Summary.State.ShouldBe(MatrixState.Complete);
         (await board.Store.ScalarAsync<long>("select count(*) from attempt")).ShouldBe(1, "re-attached, not repeated");
         (await board.Store.ScalarAsync<long>("select count(*) from result where accepted")).ShouldBe(2);
-        (await board.Store.ScalarAsync<long>("select count(*) from sample where not warmup")).ShouldBe(2 * 2 * 10);
+        (await board.Store.ScalarAsync<long>("select count(*) from sample where not warmup")).ShouldBe(2 * 2 * 10 * Repetitions);
         (await board.Store.ScalarAsync<long>("select epoch from attempt")).ShouldBeGreaterThan(1);
     }
 
@@ -64,7 +64,7 @@ public sealed class RealBoardTests
         var attempts = await board.Store.Database.QueryAsync<string>("select state from attempt order by number", null, Ct);
         attempts.ShouldBe(["lost", "done"]);
         (await board.Store.ScalarAsync<long>("select count(distinct attempt_id) from block")).ShouldBe(2, "blocks finished before the crash are kept");
-        (await board.Store.ScalarAsync<long>("select count(*) from sample where not warmup")).ShouldBe(2 * 2 * 10, "nothing twice, nothing missing");
+        (await board.Store.ScalarAsync<long>("select count(*) from sample where not warmup")).ShouldBe(2 * 2 * 10 * Repetitions, "nothing twice, nothing missing");
         (await board.Store.ScalarAsync<long>("select count(*) from result")).ShouldBe(2);
     }
 
@@ -91,12 +91,15 @@ public sealed class RealBoardTests
         board.KillEngine().ShouldBe(0, "nothing runs on the board any more");
     }
 
+    /// <summary>So many that a fast machine is still at it when a test cuts, kills or cancels.</summary>
+    private const int Repetitions = 40;
+
     private static MatrixSpec LongSpec => Spec with
     {
         Models = ["random"],
         Precisions = ["fp16", "w8a8"],
         Workloads = [new WorkloadSpec("speed", [], 192, 16, 1, null, null, null)],
-        Policy = Spec.Policy with { Rounds = 10 },
+        Policy = Spec.Policy with { Rounds = 10, MinRepetitions = Repetitions, MaxRepetitions = Repetitions },
     };
 
     private static Task<double> ProgressAsync(TestStore store, double wanted) =>
