@@ -25,7 +25,10 @@ public static class ServiceCollectionExtensions
         services.AddSingleton(NodeIdentity.Create(options.NodeName));
         services.TryAddSingleton<IRemoteShellFactory>(_ => new OpenSshShellFactory());
         services.TryAddSingleton<IDeviceOwnership, PostgresLeaseOwnership>();
+        services.AddSingleton<LeaseStore>();
         services.AddSingleton<WakeSignal>();
+        services.TryAddSingleton<PeerRegistration>();
+        services.AddSingleton<ArtifactFetcher>();
         AddStorage(services);
         AddApplicationServices(services);
         services.AddHostedService<MigrationService>();

@@ -35,9 +35,6 @@ internal sealed class CliIo
     /// <summary>A live table can be drawn here.</summary>
     public bool Live => !System.Console.IsOutputRedirected && !Json && Out.Profile.Capabilities.Ansi;
 
-    /// <summary>The connection string that was given, if any.</summary>
-    public static string? Database => Environment.GetEnvironmentVariable("BENCH_DATABASE") is { Length: > 0 } given ? given : null;
-
     /// <summary>A line for people; on standard error, so that it never mixes with results.</summary>
     public void Note(string text) => Error.WriteLine(text);
 
@@ -83,7 +80,7 @@ internal sealed class CliIo
         }
 
         Note("no node runs here: starting the local one (`bench down` stops it)");
-        await NodeLauncher.StartAsync(new NodeSettings(Home, Dashboard: true, NodeSettings.DefaultPort, Database, Environment.MachineName), ct);
+        await NodeLauncher.StartAsync(NodeOptions.Defaults(Home, dashboard: true, NodeSettings.DefaultPort), ct);
     }
 
     private static IAnsiConsole Console(TextWriter writer, bool redirected)

@@ -17,15 +17,13 @@ internal static class NodeCommands
             + "Called again it prints a new link.", "bench up --port 8580");
         var foreground = new Option<bool>("--foreground") { Description = "Stay in this terminal, for instance under systemd." };
         var port = PortOption();
-        var (database, name) = (DatabaseOption(), NameOption());
+        var options = new NodeOptions();
         command.Add(foreground);
         command.Add(port);
-        command.Add(database);
-        command.Add(name);
+        options.AddTo(command);
         command.Handle(async (parse, io, ct) =>
         {
-            var settings = new NodeSettings(io.Home, true, parse.GetValue(port), parse.GetValue(database) ?? CliIo.Database,
-                parse.GetValue(name) ?? Environment.MachineName);
+            var settings = options.Read(parse, io.Home, dashboard: true, parse.GetValue(port));
             if (!parse.GetValue(foreground))
                 return await UpAsync(io, settings, ct);
             await NodeHost.RunAsync(settings, info =>
@@ -56,15 +54,28 @@ internal static class NodeCommands
     public static Command Node()
     {
         var command = BenchCommand.Make("node",
-            "Runs a node without dashboard in this terminal. Nodes that share a database by connection string share the boards.",
+            "Runs a node without dashboard in this terminal. Nodes that share a database share the boards; each needs a BENCH_HOME of its own.",
             "BENCH_DATABASE='Host=db;Username=bench;Database=bench' bench node --node-name lab-2");
-        var (database, name) = (DatabaseOption(), NameOption());
-        command.Add(database);
-        command.Add(name);
+        var options = new NodeOptions();
+        options.AddTo(command);
         command.Handle(async (parse, io, ct) =>
         {
-            var settings = new NodeSettings(io.Home, false, 0, parse.GetValue(database) ?? CliIo.Database, parse.GetValue(name) ?? Environment.MachineName);
+            var settings = options.Read(parse, io.Home, dashboard: false, 0);
             await NodeHost.RunAsync(settings, info => io.Say($"node {info.Version} serves {io.Home.Socket}"), ct);
+            return 0;
+        });
+        command.Add(List());
+        return command;
+    }
+
+    private static Command List()
+    {
+        var command = BenchCommand.Make("list", "Shows the nodes of the cluster: who is alive, and who drives and packs what.", "bench node list --json");
+        command.Handle(async (_, io, ct) =>
+        {
+            using var client = await io.ConnectAsync(ct);
+            var status = await client.StatusAsync(ct);
+            io.Result(status.Nodes, nodes => io.Out.Write(Draw(nodes)));
             return 0;
         });
         return command;
@@ -150,10 +161,22 @@ internal static class NodeCommands
         io.Say($"cluster     {status.ClusterId}");
         io.Say($"ownership   {status.Ownership}");
         io.Say($"transport   {status.Transport}");
-        var table = Tables.New("Node", "Version", "Alive", "Since", "Devices");
-        foreach (var node in status.Nodes)
-            table.AddRow(Tables.Cells(node.Name, node.Version, node.Alive ? "yes" : "no", Tables.Time(node.StartedAt), string.Join(", ", node.Devices)));
-        io.Out.Write(table);
+        io.Out.Write(Draw(status.Nodes));
+        if (info.Database is { } database)
+            io.Say($"another node on this machine: BENCH_HOME=<a new folder> BENCH_DATABASE='{database}' bench node");
+    }
+
+    private static Spectre.Console.Table Draw(IReadOnlyList<NodeView> nodes)
+    {
+        var table = Tables.New("Node", "Host", "Version", "Alive", "Since", "Ownership", "Transport", "Drives", "Works on");
+        foreach (var node in nodes)
+        {
+            table.AddRow(Tables.Cells(
+                node.Name, node.Host, node.Version, node.Alive ? "yes" : "no", Tables.Time(node.StartedAt), node.Ownership, node.Transport,
+                string.Join(", ", node.Devices), string.Join(", ", node.Work)));
+        }
+
+        return table;
     }
 
     private static Option<int> PortOption()
@@ -170,11 +193,4 @@ internal static class NodeCommands
         });
         return port;
     }
-
-    private static Option<string?> DatabaseOption() => new("--database")
-    {
-        Description = "Npgsql connection string; without it BENCH_DATABASE, else a private Postgres in BENCH_HOME. Passwords belong into BENCH_DATABASE.",
-    };
-
-    private static Option<string?> NameOption() => new("--node-name") { Description = "Name of this node; the machine's name by default." };
 }

@@ -75,9 +75,8 @@ public static class NodeLauncher
                 start.ArgumentList.Add(word);
         }
 
-        start.Environment["BENCH_HOME"] = settings.Home.Folder;
-        if (settings.Database is not null)
-            start.Environment["BENCH_DATABASE"] = settings.Database; // not an argument: it may hold a password
+        foreach (var (name, value) in settings.ToEnvironment())
+            start.Environment[name] = value;
         return start;
     }
 

@@ -25,7 +25,8 @@ public static class NodeHost
         await app.StartAsync(ct);
         File.SetUnixFileMode(settings.Home.Socket, UnixFileMode.UserRead | UnixFileMode.UserWrite);
         var info = new NodeInfo(
-            Environment.ProcessId, Product.Version, port is null ? null : $"http://127.0.0.1:{port}", DateTimeOffset.UtcNow);
+            Environment.ProcessId, Product.Version, port is null ? null : $"http://127.0.0.1:{port}", DateTimeOffset.UtcNow,
+            postgres?.ConnectionString);
         WriteInfo(settings.Home, info);
         started?.Invoke(info);
         await app.WaitForShutdownAsync(ct);

@@ -1,7 +1,9 @@
 using AgileQuant.Agent;
 using AgileQuant.Agent.OpenSsh;
 using AgileQuant.Host.Boards;
+using AgileQuant.Host.Peers;
 using AgileQuant.Orchestrator;
+using AgileQuant.Orchestrator.Artifacts;
 using AgileQuant.Orchestrator.Contracts;
 using AgileQuant.Orchestrator.Reports;
 using Microsoft.Extensions.DependencyInjection.Extensions;
@@ -17,6 +19,9 @@ internal static class NodeServices
         services.AddSingleton(settings);
         services.AddSingleton(settings.Home);
         services.TryAddSingleton<IRemoteShellFactory>(_ => new OpenSshShellFactory());
+        services.AddSingleton<PeerRegistration>();
+        var address = NodeAddress.Choose(settings.Listen?.Address, connectionString);
+        services.AddHostedService(p => ActivatorUtilities.CreateInstance<PeerServer>(p, address)); // before the orchestrator: the node's row says where it serves
         services.AddHostedService<LocalBoardsService>(); // before the orchestrator: its drivers find the boards up
         services.AddAgileQuantOrchestrator(new OrchestratorOptions
         {
@@ -24,6 +29,7 @@ internal static class NodeServices
             Home = settings.Home.Folder,
             NodeName = settings.Name,
             Version = Product.Version,
+            Lease = settings.Lease,
             DatabaseDescription = databaseDescription,
             BuiltIn = ["OpenSSH", "Postgres leases"],
         });

@@ -23,16 +23,14 @@ public sealed class ArtifactStore
     /// <summary>Where an artifact is or would be.</summary>
     public string PathOf(string sha256) => Path.Combine(_folder, sha256);
 
-    /// <summary>Where an artifact is.</summary>
-    /// <exception cref="FileNotFoundException">It is not in the store.</exception>
-    public string RequiredPath(string sha256) => File.Exists(PathOf(sha256))
-        ? PathOf(sha256)
-        : throw Missing(sha256, _folder);
-
     /// <summary>Says what to do about a missing file. Its <see cref="FileNotFoundException.FileName"/> is the hash.</summary>
-    public static FileNotFoundException Missing(string sha256, string folder) => new(
-        $"The artifact {sha256} is missing from the store {folder} of this node ({Environment.MachineName}). Packs and token files are "
-        + "made again by themselves; import a model, text or engine again. Nodes of one cluster must share one store folder.",
+    /// <param name="sha256">Which.</param>
+    /// <param name="folder">The store of this node.</param>
+    /// <param name="origin">Name of the node that brought it into the cluster, when it is known.</param>
+    public static FileNotFoundException Missing(string sha256, string folder, string? origin = null) => new(
+        $"The artifact {sha256} is neither in the store {folder} of this node ({Environment.MachineName}) nor on another node that runs. "
+        + (origin is null ? "" : $"It came from node {origin}: start that one. ")
+        + "Packs and token files are made again by themselves; otherwise import the model, text or engine again.",
         sha256);
 
     public bool Contains(string sha256) => File.Exists(PathOf(sha256));
@@ -111,15 +109,16 @@ public sealed class ArtifactStore
     /// <summary>Hashes a finished file and renames it.</summary>
     public async Task<(string Sha256, long Bytes)> AdoptAsync(string temporaryFile, CancellationToken ct)
     {
-        string sha;
-        long bytes;
-        await using (var file = File.OpenRead(temporaryFile))
-        {
-            bytes = file.Length;
-            sha = Convert.ToHexStringLower(await SHA256.HashDataAsync(file, ct));
-        }
-
+        var bytes = new FileInfo(temporaryFile).Length;
+        var sha = await HashAsync(temporaryFile, ct);
         Adopt(temporaryFile, sha);
         return (sha, bytes);
+    }
+
+    /// <summary>SHA-256 of a file, lower-case hex.</summary>
+    public static async Task<string> HashAsync(string path, CancellationToken ct)
+    {
+        await using var file = File.OpenRead(path);
+        return Convert.ToHexStringLower(await SHA256.HashDataAsync(file, ct));
     }
 }

@@ -24,7 +24,15 @@ public interface IChangeFeed
 }
 
 /// <summary>A node of the cluster.</summary>
-public sealed record NodeView(Guid Id, string Name, string Version, DateTimeOffset StartedAt, DateTimeOffset LastSeenAt, bool Alive, IReadOnlyList<string> Devices);
+/// <param name="Host">Name of its machine.</param>
+/// <param name="Ownership">Ownership implementation it uses; all nodes of a cluster should use the same.</param>
+/// <param name="Transport">Remote-shell implementation it uses.</param>
+/// <param name="Peer">Where it serves artifacts to other nodes; null: it does not.</param>
+/// <param name="Devices">Names of the devices it drives now.</param>
+/// <param name="Work">What it packs, tokenizes and scores now, in words.</param>
+public sealed record NodeView(
+    Guid Id, string Name, string Host, string Version, string Ownership, string Transport, string? Peer, DateTimeOffset StartedAt,
+    DateTimeOffset LastSeenAt, bool Alive, IReadOnlyList<string> Devices, IReadOnlyList<string> Work);
 
 /// <summary>What runs this cluster: shown on the status page and in every report.</summary>
 /// <param name="Ownership">Ownership implementation in use, for instance <c>Postgres leases</c>.</param>

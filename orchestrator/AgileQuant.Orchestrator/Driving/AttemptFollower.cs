@@ -146,7 +146,7 @@ public sealed partial class AttemptFollower(DriverServices services, DeviceLease
         if (attempt.BootId is not { } boot)
             return;
         _exclusive ??= job.IsTiming && (await services.Devices.ReadOwnedAsync(lease, ct)).KindValue == DeviceKind.Real;
-        if (!await services.Hosts.TakeAsync(boot, attempt.Id, _exclusive.Value, $"{job.Kind} of attempt {attempt.Number}", ct) && _exclusive.Value)
+        if (!await services.Hosts.TakeAsync(boot, attempt.Id, _exclusive.Value ? HostUse.Exclusive : HostUse.Shared, $"{job.Kind} of attempt {attempt.Number}", ct) && _exclusive.Value)
             await _gates.NoteAsync(attempt.Id, "its host was used by others while it ran", ct);
     }
 

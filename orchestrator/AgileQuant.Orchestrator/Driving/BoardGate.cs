@@ -21,12 +21,12 @@ public sealed class BoardGate(DriverServices services, DeviceLease lease, BoardS
     public async Task<GatePass> PassAsync(DeviceRow device, JobRow job, Guid attempt, CancellationToken ct)
     {
         var boot = (await StatusAsync(ct)).BootId ?? device.BootId;
-        var exclusive = job.IsTiming && device.KindValue == DeviceKind.Real;
-        if (boot is not null && !await TakeHostAsync(device, job, attempt, boot, exclusive, ct))
+        var use = job.IsTiming && device.KindValue == DeviceKind.Real ? HostUse.Exclusive : HostUse.Shared;
+        if (boot is not null && !await TakeHostAsync(device, job, attempt, boot, use, ct))
             return new GatePass(false, boot, null);
         if (!job.IsTiming)
             return new GatePass(true, boot, null);
-        var record = await CoolDownAsync(device, job, attempt, boot, exclusive, ct);
+        var record = await CoolDownAsync(device, job, attempt, boot, use, ct);
         if (record is null)
             await services.Hosts.ReleaseAsync(attempt, CancellationToken.None);
         return new GatePass(record is not null, boot, record);
@@ -35,11 +35,11 @@ public sealed class BoardGate(DriverServices services, DeviceLease lease, BoardS
     private async Task<Agent.Protocol.EngineStatus> StatusAsync(CancellationToken ct) =>
         await session.RetryAsync(async token => await (await session.EngineAsync(engineSha, token)).StatusAsync(null, token), ct);
 
-    private async Task<bool> TakeHostAsync(DeviceRow device, JobRow job, Guid attempt, string boot, bool exclusive, CancellationToken ct)
+    private async Task<bool> TakeHostAsync(DeviceRow device, JobRow job, Guid attempt, string boot, HostUse use, CancellationToken ct)
     {
         var what = $"{job.Kind} on {device.Name}";
         var waited = Stopwatch.StartNew();
-        while (!await services.Hosts.TakeAsync(boot, attempt, exclusive, what, ct))
+        while (!await services.Hosts.TakeAsync(boot, attempt, use, what, ct))
         {
             var blockers = await services.Hosts.BlockersAsync(boot, attempt, ct);
             await services.Devices.SetStateAsync(lease, DeviceState.Ready, "waits for its host: " + blockers, ct);
@@ -57,7 +57,7 @@ public sealed class BoardGate(DriverServices services, DeviceLease lease, BoardS
     }
 
     /// <summary>Null: no longer wanted.</summary>
-    private async Task<GateRecord?> CoolDownAsync(DeviceRow device, JobRow job, Guid attempt, string? boot, bool exclusive, CancellationToken ct)
+    private async Task<GateRecord?> CoolDownAsync(DeviceRow device, JobRow job, Guid attempt, string? boot, HostUse use, CancellationToken ct)
     {
         var settings = job.SettingsValue;
         var reference = new GateReference(device.IdleCelsius, device.BestLoopNs);
@@ -77,7 +77,7 @@ public sealed class BoardGate(DriverServices services, DeviceLease lease, BoardS
             var left = timeout - waited.Elapsed;
             await Task.Delay(left < LongestPause && left > TimeSpan.Zero ? left : LongestPause, ct);
             if (boot is not null)
-                await services.Hosts.TakeAsync(boot, attempt, exclusive, $"{job.Kind} on {device.Name}", ct);
+                await services.Hosts.TakeAsync(boot, attempt, use, $"{job.Kind} on {device.Name}", ct);
             if (!await StillWantedAsync(job, ct))
                 return null;
         }

@@ -13,15 +13,15 @@ namespace AgileQuant.Orchestrator.Driving;
 public sealed class BoardSession : IAsyncDisposable
 {
     private readonly IRemoteShellFactory _factory;
-    private readonly ArtifactStore _store;
+    private readonly ArtifactFetcher _artifacts;
     private readonly ConnectionSettings _settings;
     private readonly ResiliencePipeline _retry;
     private IRemoteShell? _shell;
 
-    public BoardSession(IRemoteShellFactory factory, ArtifactStore store, DeviceRow device, OrchestratorOptions options)
+    public BoardSession(IRemoteShellFactory factory, ArtifactFetcher artifacts, DeviceRow device, OrchestratorOptions options)
     {
         _factory = factory;
-        _store = store;
+        _artifacts = artifacts;
         _settings = new ConnectionSettings(DeviceAddress.Parse(device.Address), device.HostKey, device.IdentityFile);
         _retry = new ResiliencePipelineBuilder().AddRetry(new RetryStrategyOptions
         {
@@ -60,13 +60,17 @@ public sealed class BoardSession : IAsyncDisposable
     public Task<DeviceFacts> ProbeAsync(CancellationToken ct) =>
         RetryAsync(async token => await DeviceProbe.RunAsync(await ShellAsync(token), token), ct);
 
-    /// <summary>Brings an artifact of the store onto the board, verified there; skips what it has.</summary>
-    public Task PushAsync(string sha256, bool executable, CancellationToken ct) =>
-        RetryAsync(async token =>
+    /// <summary>Brings an artifact of the cluster onto the board, verified there; skips what it has.</summary>
+    /// <exception cref="FileNotFoundException">No live node has the artifact.</exception>
+    public async Task PushAsync(string sha256, bool executable, CancellationToken ct)
+    {
+        var path = await _artifacts.PathAsync(sha256, ct);
+        await RetryAsync(async token =>
         {
             var shell = await ShellAsync(token);
-            await BoardStore.PushAsync(shell, _store.RequiredPath(sha256), sha256, executable: executable, cancellationToken: token);
+            await BoardStore.PushAsync(shell, path, sha256, executable: executable, cancellationToken: token);
         }, ct);
+    }
 
     public ValueTask DisposeAsync() => DropAsync();
 

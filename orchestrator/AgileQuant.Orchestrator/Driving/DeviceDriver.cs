@@ -23,14 +23,14 @@ public sealed partial class DeviceDriver(DriverServices services, DeviceLease le
     public async Task RunAsync(CancellationToken ct)
     {
         var device = await services.Devices.ReadOwnedAsync(lease, ct);
-        await using var session = new BoardSession(services.Shells, services.Artifacts, device, services.Options);
+        await using var session = new BoardSession(services.Shells, services.Fetcher, device, services.Options);
         try
         {
             await DriveAsync(session, ct);
         }
         catch (BoardUnfitException e)
         {
-            await services.Devices.FailedAsync(lease, DeviceState.Bad, e.Message, services.Options.RetryMax, ct);
+            await services.Devices.FailedAsync(lease, DeviceState.Bad, e.Message, services.Options.RetryMax, device.CheckRequested, ct);
         }
         catch (HostKeyChangedException e)
         {
@@ -39,7 +39,7 @@ public sealed partial class DeviceDriver(DriverServices services, DeviceLease le
                 return;
             await services.Devices.QuarantineAsync(device.Id, e.Message, ct);
             await services.Devices.CheckedAsync(lease, device.CheckRequested, null, DeviceState.Bad, e.Message, ct);
-            await services.Devices.FailedAsync(lease, DeviceState.Bad, e.Message, services.Options.RetryMax, ct);
+            await services.Devices.FailedAsync(lease, DeviceState.Bad, e.Message, services.Options.RetryMax, device.CheckRequested, ct);
         }
         catch (Exception e) when (e is RemoteShellException or ProtocolException)
         {
@@ -48,7 +48,7 @@ public sealed partial class DeviceDriver(DriverServices services, DeviceLease le
                 return;
             var failures = (await services.Devices.ReadOwnedAsync(lease, ct)).Failures + 1;
             var wait = Backoff.After(failures, services.Options.RetryFirst, services.Options.RetryMax, Random.Shared.NextDouble());
-            await services.Devices.FailedAsync(lease, DeviceState.Offline, e.Message, wait, ct);
+            await services.Devices.FailedAsync(lease, DeviceState.Offline, e.Message, wait, device.CheckRequested, ct);
         }
         catch (Exception e) when (e is not (LeaseLostException or OperationCanceledException or Npgsql.NpgsqlException))
         {
@@ -56,7 +56,7 @@ public sealed partial class DeviceDriver(DriverServices services, DeviceLease le
             LogDefect(e, device.Name);
             var row = await services.Devices.ReadOwnedAsync(lease, ct);
             var wait = Backoff.After(row.Failures + 1, services.Options.RetryFirst, services.Options.RetryMax, Random.Shared.NextDouble());
-            await services.Devices.FailedAsync(lease, row.StateValue, $"internal error, tried again soon: {e.Message}", wait, ct);
+            await services.Devices.FailedAsync(lease, row.StateValue, $"internal error, tried again soon: {e.Message}", wait, device.CheckRequested, ct);
         }
     }
 

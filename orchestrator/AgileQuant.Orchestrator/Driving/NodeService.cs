@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using AgileQuant.Orchestrator.Artifacts;
 using AgileQuant.Orchestrator.Contracts;
 using AgileQuant.Orchestrator.Ownership;
 using AgileQuant.Orchestrator.Packing;
@@ -11,7 +12,7 @@ namespace AgileQuant.Orchestrator.Driving;
 /// <summary>This process as a node: heartbeat, leases, one driver a device it owns, its own workers.</summary>
 public sealed partial class NodeService(
     DriverServices services, IDeviceOwnership ownership, NodeStore nodes, NodeWorkerFactory workers, Comparison comparison, IChangeFeed feed,
-    ILogger<NodeService> logger) : BackgroundService
+    PeerRegistration peers, ILogger<NodeService> logger) : BackgroundService
 {
     private static readonly TimeSpan StopBound = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan WakePause = TimeSpan.FromMilliseconds(200);
@@ -21,7 +22,8 @@ public sealed partial class NodeService(
     /// <summary>The node is in the database before the host counts as started.</summary>
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
-        await nodes.StartAsync(services.Node, cancellationToken);
+        await nodes.StartAsync(
+            services.Node, new NodeDescription(ownership.Name, services.Shells.Transport, peers.Endpoint), cancellationToken);
         await base.StartAsync(cancellationToken);
     }
 
@@ -44,36 +46,38 @@ public sealed partial class NodeService(
     private async Task LeaseLoopAsync(CancellationToken ct)
     {
         var renewed = Stopwatch.StartNew();
-        var due = Stopwatch.StartNew();
         while (!ct.IsCancellationRequested)
         {
+            using var turn = CancellationTokenSource.CreateLinkedTokenSource(ct);
+            turn.CancelAfter(services.Options.Lease / 2);
             try
             {
-                if (_drivers.Count == 0 || due.Elapsed >= services.Options.Lease / 3 || renewed.Elapsed >= services.Options.Lease / 3)
+                if (_drivers.Count == 0 || renewed.Elapsed >= services.Options.Lease / 3)
                 {
-                    await nodes.BeatAsync(services.Node, ct);
-                    await RenewAsync(ct);
-                    renewed.Restart();
-                    due.Restart();
+                    var asked = Stopwatch.StartNew(); // the lease counts from before the question, whenever the answer comes
+                    await nodes.BeatAsync(services.Node, turn.Token);
+                    await RenewAsync(turn.Token);
+                    renewed = asked;
+                    await ShareAsync(turn.Token);
                 }
 
-                await ReapAsync();
-                foreach (var lease in await ownership.AcquireAsync(_drivers.Count, ct))
+                await ReapAsync(turn.Token);
+                foreach (var lease in await ownership.AcquireAsync(_drivers.Count, turn.Token))
                     Start(lease, ct);
-                await _stranded.EndAsync(ct);
+                await _stranded.EndAsync(turn.Token);
             }
             catch (Exception e) when (!ct.IsCancellationRequested)
             {
                 LogLoopFailed(e.Message);
-                // Nobody may drive on a lease that could not be renewed; the rows' epochs guard the rest.
-                if (renewed.Elapsed >= services.Options.Lease)
-                    await CancelAllAsync();
             }
             catch (OperationCanceledException)
             {
                 return;
             }
 
+            // Nobody may drive on a lease that could not be renewed; the rows' epochs guard the rest.
+            if (renewed.Elapsed >= services.Options.Lease)
+                await CancelAllAsync();
             await services.Wake.WaitAsync(services.Options.Lease / 3, ct);
         }
     }
@@ -86,10 +90,26 @@ public sealed partial class NodeService(
             await _drivers[lost.DeviceId].Stop.CancelAsync();
     }
 
+    /// <summary>Stops the drivers of devices that other nodes should have by now; their leases are given back when they have ended.</summary>
+    private async Task ShareAsync(CancellationToken ct)
+    {
+        if (_drivers.Count == 0)
+            return;
+        foreach (var device in await ownership.SurplusAsync(ct))
+        {
+            if (!_drivers.TryGetValue(device, out var driven) || driven.Stop.IsCancellationRequested)
+                continue;
+            LogHandedOver(device);
+            await driven.Stop.CancelAsync();
+        }
+    }
+
     private void Start(DeviceLease lease, CancellationToken ct)
     {
         var stop = CancellationTokenSource.CreateLinkedTokenSource(ct);
-        _drivers[lease.DeviceId] = new Driven(lease, stop, Task.Run(() => DriveAsync(lease, stop.Token), CancellationToken.None));
+        var driving = Task.Run(() => DriveAsync(lease, stop.Token), CancellationToken.None);
+        _ = driving.ContinueWith(_ => services.Wake.Set(), CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default); // to give it back at once
+        _drivers[lease.DeviceId] = new Driven(lease, stop, driving);
     }
 
     private async Task DriveAsync(DeviceLease lease, CancellationToken ct)
@@ -114,13 +134,13 @@ public sealed partial class NodeService(
     }
 
     /// <summary>Gives back the devices whose drivers have ended.</summary>
-    private async Task ReapAsync()
+    private async Task ReapAsync(CancellationToken ct)
     {
         foreach (var (device, driven) in _drivers.Where(d => d.Value.Task.IsCompleted).ToList())
         {
+            await ownership.ReleaseAsync(driven.Lease, ct);
             _drivers.Remove(device);
             driven.Stop.Dispose();
-            await ownership.ReleaseAsync(driven.Lease, CancellationToken.None);
         }
     }
 
@@ -186,6 +206,9 @@ public sealed partial class NodeService(
 
     [LoggerMessage(LogLevel.Warning, "The node goes on after: {Reason}")]
     private partial void LogLoopFailed(string reason);
+
+    [LoggerMessage(LogLevel.Information, "Device {Device} goes to another node, which has fewer")]
+    private partial void LogHandedOver(Guid device);
 
     [LoggerMessage(LogLevel.Information, "Device {Device} is no longer ours: {Reason}")]
     private partial void LogLost(Guid device, string reason);

@@ -10,7 +10,7 @@ namespace AgileQuant.Orchestrator.Packing;
 public sealed record LocalRun(EngineResult Result, string JobFolder);
 
 /// <summary>Runs a plan on this machine with the engine of its own target, as a child process.</summary>
-public sealed class LocalEngine(ArtifactStore store)
+public sealed class LocalEngine(ArtifactStore store, ArtifactFetcher artifacts)
 {
     /// <summary>The engine target of this machine; null when there is none.</summary>
     public static string? Target => (OperatingSystem.IsLinux(), RuntimeInformation.ProcessArchitecture) switch
@@ -21,7 +21,7 @@ public sealed class LocalEngine(ArtifactStore store)
     };
 
     /// <summary>Runs to the end; cancellation kills the engine.</summary>
-    /// <param name="engineSha256">Engine in the artifact store.</param>
+    /// <param name="engineSha256">Engine, fetched when it is on another node.</param>
     /// <param name="plan">What to do; packs and tokens are read from the artifact store.</param>
     /// <param name="root">An empty folder for the job.</param>
     /// <param name="onEvent">Called for each journal event.</param>
@@ -32,7 +32,7 @@ public sealed class LocalEngine(ArtifactStore store)
         var job = Path.Combine(root, "jobs", plan.Attempt);
         Directory.CreateDirectory(job);
         await File.WriteAllTextAsync(Path.Combine(job, "plan"), plan.ToText(), ct);
-        var engine = store.RequiredPath(engineSha256);
+        var engine = await artifacts.PathAsync(engineSha256, ct);
         MakeExecutable(engine);
         var start = new ProcessStartInfo(engine) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false, WorkingDirectory = root };
         foreach (var argument in new[] { "run", "--root", root, "--job", plan.Attempt, "--store", store.Folder })

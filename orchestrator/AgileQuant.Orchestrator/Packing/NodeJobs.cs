@@ -7,7 +7,7 @@ using AgileQuant.Orchestrator.Storage;
 namespace AgileQuant.Orchestrator.Packing;
 
 /// <summary>Does one claimed job of a node: packs a model, tokenizes a text, or scores a whole text.</summary>
-public sealed class NodeJobs(NodeJobStore jobs, AssetStore assets, ArtifactStore store, LocalEngine engine, OrchestratorOptions options)
+public sealed class NodeJobs(NodeJobStore jobs, AssetStore assets, ArtifactStore store, ArtifactFetcher artifacts, LocalEngine engine, OrchestratorOptions options)
 {
     /// <returns>False: the claim was lost in the meantime and nothing was stored.</returns>
     public Task<bool> DoAsync(NodeJobRow job, IProgress<double> progress, CancellationToken ct) => job.Kind switch
@@ -26,7 +26,7 @@ public sealed class NodeJobs(NodeJobStore jobs, AssetStore assets, ArtifactStore
         var temporary = store.NewTemporaryFile();
         try
         {
-            var source = store.RequiredPath(model.Sha256);
+            var source = await artifacts.PathAsync(model.Sha256, ct);
             var result = await Task.Run(() => Packer.Pack(source, recipe, temporary, progress, ct), ct);
             store.Adopt(temporary, result.Sha256);
             return await jobs.FinishPackAsync(job, result.Sha256, result.Bytes, ct);
@@ -45,8 +45,9 @@ public sealed class NodeJobs(NodeJobStore jobs, AssetStore assets, ArtifactStore
         var temporary = store.NewTemporaryFile();
         try
         {
-            var text = await File.ReadAllTextAsync(store.RequiredPath(dataset.Sha256), ct);
-            var (sha, count) = await Task.Run(() => Tokenize(store.RequiredPath(model.Sha256), text, temporary), ct);
+            var text = await File.ReadAllTextAsync(await artifacts.PathAsync(dataset.Sha256, ct), ct);
+            var source = await artifacts.PathAsync(model.Sha256, ct);
+            var (sha, count) = await Task.Run(() => Tokenize(source, text, temporary), ct);
             var bytes = new FileInfo(temporary).Length;
             store.Adopt(temporary, sha);
             return await jobs.FinishTokensAsync(job, sha, bytes, count, ct);
@@ -67,13 +68,13 @@ public sealed class NodeJobs(NodeJobStore jobs, AssetStore assets, ArtifactStore
     private async Task<bool> ScoreAsync(NodeJobRow job, IProgress<double> progress, CancellationToken ct)
     {
         var input = await jobs.ScoreInputAsync(job.SubjectId, ct) ?? throw new InvalidOperationException("the score's row is gone");
-        foreach (var sha in new[] { input.PackSha256, input.TokensSha256 }.Where(sha => !store.Contains(sha)))
-            await MakeAgainAsync(sha, ct);
+        foreach (var sha in new[] { input.PackSha256, input.TokensSha256 })
+            await BringOrMakeAgainAsync(sha, ct);
         var target = LocalEngine.Target ?? throw new UnrepeatableException("this node's machine has no engine target, so it cannot score");
         var binary = await assets.CurrentEngineAsync(target, ct)
             ?? throw new InvalidOperationException($"there is no engine for {target}: bench engine build --target {target}");
         var convention = Engine.PerplexityConvention.Parse(input.Convention);
-        var windows = convention.WindowCount(TokenFile.Read(store.RequiredPath(input.TokensSha256)).Ids.Count);
+        var windows = convention.WindowCount(TokenFile.Read(store.PathOf(input.TokensSha256)).Ids.Count);
         if (windows == 0)
             throw new UnrepeatableException($"the text has less than one window of {convention.N} tokens: use a longer text or shorter windows");
         var root = store.NewScratchFolder($"score-{job.Id}");
@@ -94,11 +95,19 @@ public sealed class NodeJobs(NodeJobStore jobs, AssetStore assets, ArtifactStore
         }
     }
 
-    /// <summary>The score waits until the pack or token file is made again, and is then tried again.</summary>
-    private async Task MakeAgainAsync(string sha, CancellationToken ct)
+    /// <summary>A pack or token file that no node has any more is made again; the score waits for it and is then tried again.</summary>
+    private async Task BringOrMakeAgainAsync(string sha, CancellationToken ct)
     {
-        var missing = ArtifactStore.Missing(sha, store.Folder);
-        throw await jobs.RemakeAsync(sha, ct) ? new InvalidOperationException(missing.Message) : missing;
+        try
+        {
+            await artifacts.PathAsync(sha, ct);
+        }
+        catch (FileNotFoundException missing)
+        {
+            if (!await jobs.RemakeAsync(sha, ct))
+                throw;
+            throw new InvalidOperationException(missing.Message, missing);
+        }
     }
 
     private JobPlan PlanFor(NodeJobRow job, ScoreInput input, Engine.PerplexityConvention convention, int windows) => new()

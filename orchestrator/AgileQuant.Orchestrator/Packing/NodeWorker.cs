@@ -46,7 +46,7 @@ public sealed partial class NodeWorker(
 
     private async Task<bool> TryOneAsync(Guid holder, CancellationToken ct)
     {
-        if (node.BootId is { } boot && !await hosts.TakeAsync(boot, holder, false, $"packing and scoring on {node.Name}", ct))
+        if (node.BootId is { } boot && !await hosts.TakeAsync(boot, holder, HostUse.Worker, $"packing and scoring on {node.Name}", ct))
             return false;
         try
         {
@@ -97,7 +97,7 @@ public sealed partial class NodeWorker(
             {
                 await Task.Delay(options.Lease / 3, stop.Token);
                 if (node.BootId is { } boot)
-                    await hosts.TakeAsync(boot, holder, false, $"packing and scoring on {node.Name}", stop.Token);
+                    await hosts.TakeAsync(boot, holder, HostUse.Worker, $"packing and scoring on {node.Name}", stop.Token);
                 if (!await jobs.RenewAsync(job, progress.Value, stop.Token))
                     await stop.CancelAsync();
             }

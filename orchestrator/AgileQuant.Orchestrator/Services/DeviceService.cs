@@ -1,12 +1,13 @@
 using System.Text.RegularExpressions;
 using AgileQuant.Agent;
 using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Ownership;
 using AgileQuant.Orchestrator.Storage;
 
 namespace AgileQuant.Orchestrator.Services;
 
 /// <inheritdoc cref="IDeviceService"/>
-public sealed partial class DeviceService(Database database, DeviceStore devices, MatrixStore matrices, TelemetryStore telemetry, IRemoteShellFactory shells)
+public sealed partial class DeviceService(Database database, DeviceStore devices, MatrixStore matrices, TelemetryStore telemetry, IRemoteShellFactory shells, IDeviceOwnership ownership)
     : IDeviceService
 {
     public async Task<IReadOnlyList<DeviceView>> ListAsync(CancellationToken ct = default) =>
@@ -57,13 +58,18 @@ public sealed partial class DeviceService(Database database, DeviceStore devices
         return (await devices.FindAsync(id, ct))!.ToView();
     }
 
-    public async Task CheckAsync(string nameOrId, CancellationToken ct = default) =>
-        await devices.RequestCheckAsync((await RequiredAsync(nameOrId, ct)).Id, adopt: false, ct);
+    public async Task CheckAsync(string nameOrId, CancellationToken ct = default)
+    {
+        var device = await RequiredAsync(nameOrId, ct);
+        await devices.RequestCheckAsync(device.Id, adopt: false, ct);
+        await ownership.WakeAsync(device.Id, ct);
+    }
 
     public async Task AdoptAsync(string nameOrId, CancellationToken ct = default)
     {
         var device = await RequiredAsync(nameOrId, ct);
         await devices.RequestCheckAsync(device.Id, adopt: true, ct);
+        await ownership.WakeAsync(device.Id, ct);
         await AuditAsync("device adopt", device.Id, device.Name, ct);
     }
 
@@ -76,6 +82,7 @@ public sealed partial class DeviceService(Database database, DeviceStore devices
             throw new UserErrorException($"Device {device.Name} has {open} jobs to do: wait for them, cancel their matrices, or use --force to cancel them.");
         await devices.RetireAsync(device.Id, ct);
         await matrices.CancelDeviceAsync(device.Id, ct);
+        await ownership.WakeAsync(device.Id, ct);
         await AuditAsync("device remove", device.Id, device.Name, ct);
     }
 

@@ -1,13 +1,14 @@
 using AgileQuant.Orchestrator.Artifacts;
 using AgileQuant.Orchestrator.Contracts;
 using AgileQuant.Orchestrator.Domain;
+using AgileQuant.Orchestrator.Ownership;
 using AgileQuant.Orchestrator.Storage;
 
 namespace AgileQuant.Orchestrator.Services;
 
 /// <inheritdoc cref="IMatrixService"/>
 public sealed class MatrixService(
-    MatrixStore matrices, ViewStore views, DeviceStore devices, AssetStore assets, NodeJobStore nodeJobs, ArtifactStore store) : IMatrixService
+    MatrixStore matrices, ViewStore views, DeviceStore devices, AssetStore assets, NodeJobStore nodeJobs, ArtifactFetcher artifacts, IDeviceOwnership ownership) : IMatrixService
 {
     public async Task<MatrixPlanView> PlanAsync(MatrixSpec spec, CancellationToken ct = default)
     {
@@ -20,8 +21,12 @@ public sealed class MatrixService(
     {
         var complete = SpecRules.Complete(spec);
         var id = await matrices.AddAsync(complete, MatrixPlanner.Plan(complete, await CatalogueAsync(ct)), createdBy, ct);
-        foreach (var made in (await nodeJobs.MadeAsync(id, ct)).Where(m => !store.Contains(m.Sha256)))
-            await nodeJobs.RemakeAsync(made.Sha256, ct);
+        foreach (var made in await nodeJobs.MadeAsync(id, ct))
+        {
+            if (!await artifacts.IsAvailableAsync(made.Sha256, ct))
+                await nodeJobs.RemakeAsync(made.Sha256, ct);
+        }
+
         return id;
     }
 
@@ -45,6 +50,8 @@ public sealed class MatrixService(
     {
         if (!await matrices.CancelAsync(matrixId, requestedBy, ct) && await views.MatrixAsync(matrixId, ct) is null)
             throw new UserErrorException("There is no such matrix: bench matrix list shows all.");
+        foreach (var device in await matrices.DevicesAsync(matrixId, ct))
+            await ownership.WakeAsync(device, ct);
     }
 
     private async Task<Catalogue> CatalogueAsync(CancellationToken ct) => new(

@@ -20,6 +20,8 @@ public sealed class Database : IAsyncDisposable
         var builder = new NpgsqlDataSourceBuilder(options.ConnectionString);
         builder.ConnectionStringBuilder.ApplicationName = $"agilequant {options.NodeName}";
         builder.ConnectionStringBuilder.CommandTimeout = 60;
+        if (builder.ConnectionStringBuilder.KeepAlive == 0)
+            builder.ConnectionStringBuilder.KeepAlive = 5; // seconds; else a listener never notices that the database is out of reach
         Source = builder.Build();
     }
 

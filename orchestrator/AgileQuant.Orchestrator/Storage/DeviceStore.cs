@@ -121,11 +121,18 @@ public sealed class DeviceStore(Database database, NodeIdentity node)
     public Task SeenAsync(DeviceLease lease, CancellationToken ct) =>
         WriteAsync(lease, "last_seen_at = clock_timestamp(), failures = 0, retry_at = null", null, ct);
 
-    /// <summary>The board cannot be driven now; another try comes after <paramref name="wait"/>.</summary>
-    public Task FailedAsync(DeviceLease lease, DeviceState state, string reason, TimeSpan wait, CancellationToken ct) =>
+    /// <summary>
+    /// The board cannot be driven now; another try comes after <paramref name="wait"/>, or at once when a person has asked for a
+    /// check since the driver saw <paramref name="seenCheck"/> (<c>check_requested</c>).
+    /// </summary>
+    public Task FailedAsync(DeviceLease lease, DeviceState state, string reason, TimeSpan wait, long seenCheck, CancellationToken ct) =>
         WriteAsync(
-            lease, "state = @state, state_reason = @reason, failures = failures + 1, retry_at = clock_timestamp() + @wait",
-            new { state = state.ToString().ToLowerInvariant(), reason, wait }, ct);
+            lease,
+            """
+            state = @state, state_reason = @reason, failures = failures + 1,
+            retry_at = case when check_requested > @seenCheck then null else clock_timestamp() + @wait end
+            """,
+            new { state = state.ToString().ToLowerInvariant(), reason, wait, seenCheck }, ct);
 
     public Task SetFactsAsync(DeviceLease lease, DeviceFactsView facts, CancellationToken ct) =>
         WriteAsync(

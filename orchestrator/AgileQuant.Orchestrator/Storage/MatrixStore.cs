@@ -29,6 +29,10 @@ public sealed class MatrixStore(Database database)
         return id;
     }
 
+    /// <summary>Devices whose drivers have something to stop or to leave out when the matrix is cancelled.</summary>
+    public Task<List<Guid>> DevicesAsync(Guid id, CancellationToken ct) =>
+        database.QueryAsync<Guid>("select distinct device_id from job where matrix_id = @id", new { id }, ct);
+
     /// <summary>
     /// Marks the wish; what has not started is cancelled in the same transaction, with the nodes' work that nobody else waits for.
     /// Running attempts are stopped by their drivers, running work of nodes by its worker at the next renewal of its claim.

@@ -65,7 +65,7 @@ public sealed class NodeJobStore(Database database, NodeIdentity node, Orchestra
                 limit 1 for update skip locked)
             returning id, kind, subject_id, epoch, attempts, max_attempts
             """,
-            new { node = node.Id, lease = options.Lease * 2 }, ct);
+            new { node = node.Id, lease = options.Lease }, ct);
 
     /// <summary>False: the claim is lost, stop.</summary>
     public async Task<bool> RenewAsync(NodeJobRow job, double progress, CancellationToken ct) =>
@@ -75,7 +75,7 @@ public sealed class NodeJobStore(Database database, NodeIdentity node, Orchestra
                 progress = case when abs(progress - @progress) >= 0.01 then @progress else progress end
             where id = @Id and epoch = @Epoch and state = 'running'
             """,
-            new { job.Id, job.Epoch, progress, lease = options.Lease * 2 }, ct) == 1;
+            new { job.Id, job.Epoch, progress, lease = options.Lease }, ct) == 1;
 
     public async Task<bool> FinishPackAsync(NodeJobRow job, string sha, long bytes, CancellationToken ct) =>
         await database.ExecuteAsync(
@@ -184,6 +184,7 @@ public sealed class NodeJobStore(Database database, NodeIdentity node, Orchestra
     {
         await database.ExecuteAsync(
             """
+            select sweep_staging();
             update node_job set state = 'failed', reason = coalesce(reason, 'the node that did it stopped, ' || attempts || ' times'),
                 finished_at = clock_timestamp()
             where state = 'running' and lease_until < clock_timestamp() and attempts >= max_attempts;

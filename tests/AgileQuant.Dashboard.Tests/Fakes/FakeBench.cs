@@ -231,8 +231,9 @@ internal sealed class FakeBench : IDeviceService, IAssetService, IMatrixService,
     Task<StatusView> IStatusService.GetAsync(CancellationToken ct) => Task.FromResult(new StatusView(
         "0.1.0", Id("cluster"), "Postgres leases", "OpenSSH", ["Postgres leases", "OpenSSH"], "embedded, PostgreSQL 15.14",
         [
-            new(Id("node-1"), "bench-host", "0.1.0", Now.AddHours(-30), Now.AddSeconds(-2), true, ["minipc-n100", "pi4", "pi5", "orangepi5", "qemu-a72", "pixel6", "rock5b"]),
-            new(Id("node-2"), "lab-2", "0.1.0", Now.AddDays(-3), Now.AddHours(-5), false, []),
+            new(Id("node-1"), "bench-host", "bench-host", "0.1.0", "Postgres leases", "OpenSSH", "https://10.0.0.5:41233", Now.AddHours(-30), Now.AddSeconds(-2), true,
+                ["minipc-n100", "pi4", "pi5", "orangepi5", "qemu-a72", "pixel6", "rock5b"], ["packing llama-1b w4a8"]),
+            new(Id("node-2"), "lab-2", "lab-2", "0.1.0", "Postgres leases", "OpenSSH", null, Now.AddDays(-3), Now.AddHours(-5), false, [], []),
         ]));
 
     public Task<string> CreateOneTimeTokenAsync(TimeSpan lifetime, CancellationToken ct = default)

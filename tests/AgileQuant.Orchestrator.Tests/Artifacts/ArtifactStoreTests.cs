@@ -26,14 +26,14 @@ public sealed class ArtifactStoreTests : IDisposable
     }
 
     [Fact]
-    public void A_missing_file_is_named_with_its_store_and_what_to_do()
+    public void A_missing_file_is_named_with_its_store_its_origin_and_what_to_do()
     {
         var store = new ArtifactStore(_options);
         var sha = new string('a', 64);
-        var missing = Should.Throw<FileNotFoundException>(() => store.RequiredPath(sha));
+        var missing = ArtifactStore.Missing(sha, store.Folder, "lab-2");
         missing.FileName.ShouldBe(sha);
         missing.Message.ShouldContain(store.Folder);
-        missing.Message.ShouldContain("share one store folder");
+        missing.Message.ShouldContain("came from node lab-2: start that one");
     }
 
     [Fact]

@@ -114,6 +114,50 @@ public abstract class DeviceOwnershipContract : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Shares_are_exact_and_a_node_that_joins_gets_its_part()
+    {
+        await OnlyFirstIsAliveAsync();
+        for (var i = 0; i < 5; i++)
+            await WantedDeviceAsync($"board{i}");
+        var all = await First.AcquireAsync(0, Ct);
+        all.Count.ShouldBe(5);
+        (await First.SurplusAsync(Ct)).ShouldBeEmpty("nobody else is there");
+
+        await Store.ExecuteAsync("update node set stopped_at = null where id = @Id", new { _second!.Id });
+        var surplus = await First.SurplusAsync(Ct);
+        surplus.Count.ShouldBe(2, "3 and 2, whoever had more keeps one more");
+        (await Second.AcquireAsync(0, Ct)).ShouldBeEmpty("nothing is free yet");
+        foreach (var lease in all.Where(l => surplus.Contains(l.DeviceId)))
+            await First.ReleaseAsync(lease, Ct);
+        (await First.AcquireAsync(3, Ct)).ShouldBeEmpty("it does not take back what it gave up");
+        (await Second.AcquireAsync(0, Ct)).Count.ShouldBe(2);
+
+        var third = await Store.AddNodeAsync("third");
+        (await First.SurplusAsync(Ct)).Count.ShouldBe(1, "2, 2 and 1");
+        (await Second.SurplusAsync(Ct)).ShouldBeEmpty();
+        await Store.ExecuteAsync("update node set alive_until = clock_timestamp() where id = @Id", new { third.Id });
+        (await First.SurplusAsync(Ct)).ShouldBeEmpty("a node that is silent has no share");
+    }
+
+    [Fact]
+    public async Task A_device_that_runs_something_is_given_up_last()
+    {
+        await OnlyFirstIsAliveAsync();
+        var (idle, running) = (await WantedDeviceAsync("idle"), await WantedDeviceAsync("running"));
+        (await First.AcquireAsync(0, Ct)).Count.ShouldBe(2);
+        await Store.ExecuteAsync("update device set state = 'ready', check_done = check_requested, last_seen_at = clock_timestamp()");
+        var (_, plan) = await TestJob.AddMatrixAsync(Store, running, TestJob.Speed);
+        await Store.ExecuteAsync(
+            """
+            insert into attempt (id, job_id, device_id, number, node_id, epoch, state, plan, engine_sha256, transport)
+            values (gen_random_uuid(), @job, @running, 1, @node, 1, 'running', '', repeat('a', 64), 'fake')
+            """,
+            new { running, job = plan.Jobs[0].Id, node = _first!.Id });
+        await Store.ExecuteAsync("update node set stopped_at = null where id = @Id", new { _second!.Id });
+        (await First.SurplusAsync(Ct)).ShouldHaveSingleItem().ShouldBe(idle);
+    }
+
+    [Fact]
     public async Task An_unreachable_device_waits_for_its_next_try()
     {
         await OnlyFirstIsAliveAsync();
@@ -135,7 +179,7 @@ public abstract class DeviceOwnershipContract : IAsyncLifetime
         var stale = new DeviceStore(Store.Database, _first!);
         await Should.ThrowAsync<LeaseLostException>(() => stale.SetStateAsync(old, DeviceState.Ready, "stale", Ct));
         await Should.ThrowAsync<LeaseLostException>(() => stale.SeenAsync(old, Ct));
-        await Should.ThrowAsync<LeaseLostException>(() => stale.FailedAsync(old, DeviceState.Bad, "stale", TimeSpan.Zero, Ct));
+        await Should.ThrowAsync<LeaseLostException>(() => stale.FailedAsync(old, DeviceState.Bad, "stale", TimeSpan.Zero, 0, Ct));
         await Should.ThrowAsync<LeaseLostException>(() => stale.CheckedAsync(old, 9, null, DeviceState.Ready, null, Ct));
         await Should.ThrowAsync<LeaseLostException>(() => stale.SetReferenceAsync(old, 1, 1, Ct));
         await Should.ThrowAsync<LeaseLostException>(() => stale.ReadOwnedAsync(old, Ct));
@@ -147,5 +191,5 @@ public abstract class DeviceOwnershipContract : IAsyncLifetime
 
 public sealed class PostgresLeaseOwnershipTests : DeviceOwnershipContract
 {
-    internal override IDeviceOwnership Create(TestStore store, NodeIdentity node) => new PostgresLeaseOwnership(store.Database, node, store.Options);
+    internal override IDeviceOwnership Create(TestStore store, NodeIdentity node) => store.Leases(node);
 }

@@ -23,9 +23,13 @@ public sealed class UserInputTests : IAsyncLifetime
 
     private AssetService Assets() => new(new AssetStore(Store.Database), new ArtifactStore(Store.Options));
 
-    private async Task<DeviceService> DevicesAsync() => new(
-        Store.Database, new DeviceStore(Store.Database, await Store.AddNodeAsync()), new MatrixStore(Store.Database),
-        new TelemetryStore(Store.Database), new OpenSshShellFactory());
+    private async Task<DeviceService> DevicesAsync()
+    {
+        var node = await Store.AddNodeAsync();
+        return new DeviceService(
+            Store.Database, new DeviceStore(Store.Database, node), new MatrixStore(Store.Database), new TelemetryStore(Store.Database),
+            new OpenSshShellFactory(), Store.Leases(node));
+    }
 
     private static Task<T> RefusedAsync<T>(Func<Task> act) where T : Exception => Should.ThrowAsync<T>(act);
 

@@ -101,7 +101,7 @@ public sealed class AcceptanceTests : IAsyncLifetime
         }
 
         var next = await Store.AddNodeAsync("next");
-        var lease = (await new PostgresLeaseOwnership(Store.Database, next, Store.Options).AcquireAsync(0, Ct)).ShouldHaveSingleItem();
+        var lease = (await Store.Leases(next).AcquireAsync(0, Ct)).ShouldHaveSingleItem();
         lease.Epoch.ShouldBeGreaterThan(job.Lease.Epoch);
         var attempts = new AttemptStore(Store.Database, next);
         await attempts.RunningAsync(lease, attempt, Ct);

@@ -1,5 +1,4 @@
 using AgileQuant.Orchestrator.Contracts;
-using AgileQuant.Orchestrator.Ownership;
 using AgileQuant.Orchestrator.Services;
 using AgileQuant.Orchestrator.Storage;
 using AgileQuant.Orchestrator.Tests.Support;
@@ -90,32 +89,32 @@ public sealed class SharedWorkTests : IAsyncLifetime
     [Fact]
     public async Task A_timing_job_has_its_host_to_itself()
     {
-        var hosts = new HostUseStore(Store.Database);
+        var hosts = new HostUseStore(Store.Database, Store.Options);
         Guid pack = Guid.NewGuid(), timing = Guid.NewGuid(), other = Guid.NewGuid();
-        (await hosts.TakeAsync("boot", pack, false, "packing", Ct)).ShouldBeTrue();
-        (await hosts.TakeAsync("boot", timing, true, "timing", Ct)).ShouldBeFalse();
+        (await hosts.TakeAsync("boot", pack, HostUse.Shared, "packing", Ct)).ShouldBeTrue();
+        (await hosts.TakeAsync("boot", timing, HostUse.Exclusive, "timing", Ct)).ShouldBeFalse();
         (await hosts.BlockersAsync("boot", timing, Ct)).ShouldBe("packing");
-        (await hosts.TakeAsync("boot", other, false, "perplexity", Ct)).ShouldBeFalse("a timing job waits: nobody new comes in");
-        (await hosts.TakeAsync("boot", pack, false, "packing", Ct)).ShouldBeTrue("who is in stays in");
-        (await hosts.TakeAsync("another", other, false, "perplexity", Ct)).ShouldBeTrue("another machine is another matter");
+        (await hosts.TakeAsync("boot", other, HostUse.Shared, "perplexity", Ct)).ShouldBeFalse("a timing job waits: nobody new comes in");
+        (await hosts.TakeAsync("boot", pack, HostUse.Shared, "packing", Ct)).ShouldBeTrue("who is in stays in");
+        (await hosts.TakeAsync("another", other, HostUse.Shared, "perplexity", Ct)).ShouldBeTrue("another machine is another matter");
         await hosts.ReleaseAsync(pack, Ct);
-        (await hosts.TakeAsync("boot", timing, true, "timing", Ct)).ShouldBeTrue();
-        (await hosts.TakeAsync("boot", pack, false, "packing", Ct)).ShouldBeFalse();
+        (await hosts.TakeAsync("boot", timing, HostUse.Exclusive, "timing", Ct)).ShouldBeTrue();
+        (await hosts.TakeAsync("boot", pack, HostUse.Shared, "packing", Ct)).ShouldBeFalse();
         await Store.ExecuteAsync("update host_use set until = clock_timestamp() - interval '1 second'");
-        (await hosts.TakeAsync("boot", pack, false, "packing", Ct)).ShouldBeTrue("its holder is gone");
+        (await hosts.TakeAsync("boot", pack, HostUse.Shared, "packing", Ct)).ShouldBeTrue("its holder is gone");
     }
 
     [Fact]
     public async Task Of_two_timing_jobs_the_first_to_ask_goes_first()
     {
-        var hosts = new HostUseStore(Store.Database);
+        var hosts = new HostUseStore(Store.Database, Store.Options);
         Guid first = Guid.NewGuid(), second = Guid.NewGuid(), user = Guid.NewGuid();
-        await hosts.TakeAsync("boot", user, false, "packing", Ct);
-        await hosts.TakeAsync("boot", first, true, "first", Ct);
-        await hosts.TakeAsync("boot", second, true, "second", Ct);
+        await hosts.TakeAsync("boot", user, HostUse.Shared, "packing", Ct);
+        await hosts.TakeAsync("boot", first, HostUse.Exclusive, "first", Ct);
+        await hosts.TakeAsync("boot", second, HostUse.Exclusive, "second", Ct);
         await hosts.ReleaseAsync(user, Ct);
-        (await hosts.TakeAsync("boot", second, true, "second", Ct)).ShouldBeFalse();
-        (await hosts.TakeAsync("boot", first, true, "first", Ct)).ShouldBeTrue();
+        (await hosts.TakeAsync("boot", second, HostUse.Exclusive, "second", Ct)).ShouldBeFalse();
+        (await hosts.TakeAsync("boot", first, HostUse.Exclusive, "first", Ct)).ShouldBeTrue();
     }
 
     [Fact]
@@ -146,7 +145,7 @@ public sealed class SharedWorkTests : IAsyncLifetime
     {
         var device = await Store.AddDeviceAsync("board", "offline");
         var node = await Store.AddNodeAsync();
-        (await new PostgresLeaseOwnership(Store.Database, node, Store.Options).AcquireAsync(0, Ct)).ShouldHaveSingleItem();
+        (await Store.Leases(node).AcquireAsync(0, Ct)).ShouldHaveSingleItem();
         await new NodeStore(Store.Database, Store.Options).StopAsync(node, Ct);
         (await Store.ScalarAsync<Guid?>("select lease_node from device where id = @device", new { device })).ShouldBeNull();
     }

@@ -54,7 +54,7 @@ internal sealed class TestJob
             update node_job set state = 'done' where kind in ('pack', 'tokens');
             """,
             new { packs });
-        var lease = (await new PostgresLeaseOwnership(store.Database, node, store.Options).AcquireAsync(0, Ct)).Single();
+        var lease = (await store.Leases(node).AcquireAsync(0, Ct)).Single();
         return new TestJob(store, node, lease, matrix, plan);
     }
 

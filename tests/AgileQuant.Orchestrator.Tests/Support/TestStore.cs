@@ -36,9 +36,12 @@ internal sealed class TestStore : IAsyncDisposable
     public async Task<NodeIdentity> AddNodeAsync(string name = "node")
     {
         var node = NodeIdentity.Create(name);
-        await new NodeStore(Database, Options).StartAsync(node, Ct);
+        await new NodeStore(Database, Options).StartAsync(node, new NodeDescription("test", "test", null), Ct);
         return node;
     }
+
+    /// <summary>The leases as a node sees them.</summary>
+    public PostgresLeaseOwnership Leases(NodeIdentity node) => new(new LeaseStore(Database, node, Options), Options);
 
     public async Task<Guid> AddDeviceAsync(string name = "board", string state = "ready", string kind = "real")
     {
