@@ -1,16 +1,13 @@
-using System.Globalization;
-
 namespace AgileQuant.Agent.OpenSsh;
 
 /// <summary>One board over one multiplexed OpenSSH connection.</summary>
 internal sealed class OpenSshShell(OpenSshOptions options, ConnectionSettings settings, SshMaster master) : IRemoteShell
 {
-    /// <summary>Blocks of an upload: resuming starts at a multiple, so that dd can seek to it.</summary>
-    private const int BlockBytes = 1 << 16;
-
     private readonly SemaphoreSlim _sessions = new(options.MaxSessions);
 
     public DeviceAddress Address => settings.Address;
+
+    public string Transport { get; init; } = OpenSshShellFactory.Name;
 
     public string HomeFolder => master.HomeFolder;
 
@@ -24,7 +21,7 @@ internal sealed class OpenSshShell(OpenSshOptions options, ConnectionSettings se
         options ??= new RunOptions();
         var stdout = new BoundedCapture(options.MaxStdoutBytes);
         var stderr = new BoundedCapture(options.MaxStderrBytes);
-        using var bound = new Bound(Address, Describe(command), options.Timeout, cancellationToken);
+        using var bound = new Bound(Address, RemoteFileCommand.Describe(command), options.Timeout, cancellationToken);
         var exitCode = await ExecuteAsync(
             command, stderr, bound,
             async (stdin, token) => await stdin.WriteAsync(options.Stdin, token),
@@ -47,24 +44,20 @@ internal sealed class OpenSshShell(OpenSshOptions options, ConnectionSettings se
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(onStdout);
-        using var bound = new Bound(Address, Describe(command), timeout, cancellationToken);
+        using var bound = new Bound(Address, RemoteFileCommand.Describe(command), timeout, cancellationToken);
         return await ExecuteAsync(command, new BoundedCapture(RunOptions.DefaultMaxStderr), bound, stdin: null, onStdout);
     }
 
-    // dd writes at a position instead of appending: a session that was cut off may still hold bytes it writes late, and
-    // those then land where the same bytes belong. sftp is not used because some boards (Termux) have no sftp-server.
+    // By dd and not by sftp: some boards (Termux) have no sftp-server.
     public async Task UploadAsync(
         string localPath, string remotePath, long resumeOffset = 0, IProgress<long>? progress = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(resumeOffset);
-        await using var file = new FileStream(localPath, FileMode.Open, FileAccess.Read, FileShare.Read, BlockBytes, useAsync: true);
-        var start = Math.Min(resumeOffset, file.Length) / BlockBytes * BlockBytes;
+        await using var file = new FileStream(localPath, FileMode.Open, FileAccess.Read, FileShare.Read, RemoteFileCommand.BlockBytes, useAsync: true);
+        var start = RemoteFileCommand.Start(resumeOffset, file.Length);
         file.Position = start;
-        var script =
-            $"umask 077; dd bs={BlockBytes} seek=$2 of=\"$1\"{(start > 0 ? " conv=notrunc" : "")} && size=$(wc -c < \"$1\") && " +
-            "{ [ \"$size\" -eq \"$3\" ] || { echo \"$1 has $size bytes instead of $3\" >&2; exit 74; }; }";
-        string[] command = ["sh", "-c", script, "sh", remotePath, Text(start / BlockBytes), Text(file.Length)];
+        var command = RemoteFileCommand.Upload(remotePath, start, file.Length);
         var stderr = new BoundedCapture(RunOptions.DefaultMaxStderr);
         using var bound = new Bound(Address, $"The upload to {remotePath}", TransferStall, cancellationToken);
         var exitCode = await ExecuteAsync(
@@ -82,10 +75,7 @@ internal sealed class OpenSshShell(OpenSshOptions options, ConnectionSettings se
         ArgumentNullException.ThrowIfNull(destination);
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ArgumentOutOfRangeException.ThrowIfNegative(maxBytes);
-        const string Script =
-            "[ -f \"$1\" ] && [ -r \"$1\" ] || { echo \"$1 is not there or cannot be read\" >&2; exit 66; }; ";
-        var copy = maxBytes == long.MaxValue ? "exec tail -c +$2 -- \"$1\"" : "tail -c +$2 -- \"$1\" | head -c $3";
-        string[] command = ["sh", "-c", Script + copy, "sh", remotePath, Text(offset + 1), Text(maxBytes)];
+        var command = RemoteFileCommand.Download(remotePath, offset, maxBytes);
         var stderr = new BoundedCapture(RunOptions.DefaultMaxStderr);
         using var bound = new Bound(Address, $"The download of {remotePath}", TransferStall, cancellationToken);
         var total = 0L;
@@ -103,15 +93,10 @@ internal sealed class OpenSshShell(OpenSshOptions options, ConnectionSettings se
 
     public ValueTask DisposeAsync() => master.DisposeAsync();
 
-    private static string Text(long value) => value.ToString(CultureInfo.InvariantCulture);
-
-    private static string Describe(IReadOnlyList<string> command) =>
-        command.Count > 1 && command[0].Contains('/') ? $"'{Path.GetFileName(command[0])} {command[1]}'" : $"'{command[0]}'";
-
     private static async Task SendAsync(
         Stream file, Stream stdin, long sent, IProgress<long>? progress, Bound bound, CancellationToken cancellationToken)
     {
-        var buffer = new byte[BlockBytes];
+        var buffer = new byte[RemoteFileCommand.BlockBytes];
         int count;
         while ((count = await file.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, cancellationToken)) > 0)
         {

@@ -3,11 +3,13 @@ namespace AgileQuant.Agent.OpenSsh;
 /// <summary>Connections by the system's OpenSSH client: one multiplexed connection a board.</summary>
 public sealed class OpenSshShellFactory(OpenSshOptions? options = null) : IRemoteShellFactory
 {
+    public const string Name = "openssh";
+
     private static readonly TimeSpan FetchTimeout = TimeSpan.FromSeconds(20);
 
     private readonly OpenSshOptions _options = options ?? new OpenSshOptions();
 
-    public string Transport => "openssh";
+    public string Transport => Name;
 
     public async Task<HostKeyOffer> FetchHostKeyAsync(DeviceAddress address, CancellationToken cancellationToken = default)
     {
@@ -34,12 +36,16 @@ public sealed class OpenSshShellFactory(OpenSshOptions? options = null) : IRemot
         return pin.Offer(address) ?? throw new HostUnreachableException(address, SshFailure.LastLine(stderr.Text));
     }
 
-    public async Task<IRemoteShell> ConnectAsync(ConnectionSettings settings, CancellationToken cancellationToken = default)
+    public Task<IRemoteShell> ConnectAsync(ConnectionSettings settings, CancellationToken cancellationToken = default) =>
+        ConnectAsync(settings, Name, cancellationToken);
+
+    /// <summary>The same for a transport that leaves this connection to us and says so by the name it reports.</summary>
+    internal async Task<IRemoteShell> ConnectAsync(ConnectionSettings settings, string reportedAs, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(settings);
         if (settings.IdentityFile is { } identity && !File.Exists(identity))
             throw new AuthenticationFailedException(settings.Address, $"the identity file {identity} does not exist");
         var master = await SshMaster.ConnectAsync(_options, settings, cancellationToken);
-        return new OpenSshShell(_options, settings, master);
+        return new OpenSshShell(_options, settings, master) { Transport = reportedAs };
     }
 }

@@ -14,15 +14,16 @@ internal static class SshFailure
         if (stderr.Contains("Bad configuration option", StringComparison.Ordinal))
             return new RemoteShellException($"The ssh client refuses our options ({LastLine(stderr)}): OpenSSH 8.7 or newer is needed.");
         if (exitCode is not (null or SshSession.OwnExitCode) && offer is not null)
-        {
-            return new RemoteShellException($"{settings.Address} let us in but its login shell did not run a command (exit code {exitCode}: " +
-                                            $"{LastLine(stderr)}). Give the user a normal shell that finds 'sh'.");
-        }
+            return LoginShell(settings.Address, exitCode.Value, LastLine(stderr));
 
         if (AuthenticationMarks.Any(m => stderr.Contains(m, StringComparison.OrdinalIgnoreCase)))
             return new AuthenticationFailedException(settings.Address, LastLine(stderr));
         return new HostUnreachableException(settings.Address, LastLine(stderr));
     }
+
+    public static RemoteShellException LoginShell(DeviceAddress address, int exitCode, string reason) =>
+        new($"{address} let us in but its login shell did not run a command (exit code {exitCode}: {reason}). " +
+            "Give the user a normal shell that finds 'sh'.");
 
     public static string LastLine(string stderr)
     {

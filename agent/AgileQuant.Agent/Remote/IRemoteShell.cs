@@ -26,6 +26,10 @@ public interface IRemoteShell : IAsyncDisposable
 {
     DeviceAddress Address { get; }
 
+    /// <summary>What really carries this connection, for records: the factory's name, or another transport's and why, for
+    /// instance <c>openssh (no identity file is set: logins by an SSH agent go through it)</c>.</summary>
+    string Transport { get; }
+
     /// <summary>Absolute path of the remote user's home folder.</summary>
     string HomeFolder { get; }
 
@@ -49,7 +53,9 @@ public interface IRemoteShell : IAsyncDisposable
     /// <summary>
     /// Writes a local file's bytes from <paramref name="resumeOffset"/> on to the same place of the remote file, keeping what is
     /// before (an implementation may resend some of it). Offset 0 truncates. The folder must exist. Progress is the offset
-    /// reached. Fails when no byte moves for <see cref="TransferStall"/>.
+    /// reached. Fails when no byte moves for <see cref="TransferStall"/>. Each byte is written at its position and none before
+    /// those in front of it, so that an upload cut off at any moment leaves a part without holes, to be resumed at its size,
+    /// and what the board writes late does no harm.
     /// </summary>
     Task UploadAsync(
         string localPath, string remotePath, long resumeOffset = 0, IProgress<long>? progress = null,

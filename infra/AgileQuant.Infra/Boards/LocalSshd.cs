@@ -13,6 +13,10 @@ public sealed class LocalSshd : IAsyncDisposable
 {
     private static readonly string[] Programs = ["sshd", "ssh-keygen"];
 
+    /// <summary>Where distributions put it: it is no command for people.</summary>
+    private static readonly string[] SftpServers =
+        ["/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server", "/usr/libexec/sftp-server"];
+
     private const int PortAttempts = 5;
     private static readonly TimeSpan ToolTimeout = TimeSpan.FromSeconds(30);
 
@@ -120,7 +124,7 @@ public sealed class LocalSshd : IAsyncDisposable
             var port = attempt == 1 && files.ConfiguredPort() is { } before && IsFree(before) ? before : FreePort();
             try
             {
-                await LaunchAsync(files, port, options.StartTimeout, cancellationToken);
+                await LaunchAsync(files, port, options, cancellationToken);
                 return new LocalSshd(files, port, fingerprint, options.KeepRunning);
             }
             catch (InvalidOperationException) when (attempt < PortAttempts)
@@ -157,17 +161,20 @@ public sealed class LocalSshd : IAsyncDisposable
         await PrivateFiles.WriteScriptAsync(files.Wrapper, wrapper, cancellationToken);
     }
 
-    private static async Task LaunchAsync(SshdFiles files, int port, TimeSpan timeout, CancellationToken cancellationToken)
+    private static async Task LaunchAsync(SshdFiles files, int port, LocalSshdOptions options, CancellationToken cancellationToken)
     {
         var isRoot = Environment.IsPrivilegedProcess;
         // sshd as root insists on this folder for its privilege separation; the system's service makes the same one.
         if (isRoot)
             PrivateFiles.CreateFolder("/run/sshd", readable: true);
         var version = await SshdVersionAsync(cancellationToken);
-        await File.WriteAllTextAsync(
-            files.Config, files.ConfigText(port, Environment.UserName, isRoot && IsRootLocked(), version >= new Version(9, 8)), cancellationToken);
+        var sftp = options.Sftp ? SftpServers.FirstOrDefault(File.Exists) : null;
+        var config = files.ConfigText(
+            port, Environment.UserName, isRoot && IsRootLocked(), version >= new Version(9, 8), sftp, options.ExtraConfig);
+        await File.WriteAllTextAsync(files.Config, config, cancellationToken);
         File.Delete(files.PidFile);
         File.Delete(files.Log);
+        var timeout = options.StartTimeout;
         // sshd goes to the background by itself, in a session of its own; it outlives this process.
         await ToolProcess.RunAsync(ToolProcess.Find("sshd")!, ["-f", files.Config, "-E", files.Log], timeout, cancellationToken);
         for (var waited = TimeSpan.Zero; waited < timeout; waited += TimeSpan.FromMilliseconds(20))

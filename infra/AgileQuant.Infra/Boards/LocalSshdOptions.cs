@@ -9,6 +9,12 @@ public sealed record LocalSshdOptions
     /// <summary>Program each command is given to with <c>-c</c>, in place of the user's login shell.</summary>
     public string Shell { get; init; } = "/bin/sh";
 
+    /// <summary>False: a board without an SFTP server, as Termux is without its package.</summary>
+    public bool Sftp { get; init; } = true;
+
+    /// <summary>Further lines for sshd's configuration.</summary>
+    public IReadOnlyList<string> ExtraConfig { get; init; } = [];
+
     /// <summary>True: disposing leaves the server running, to be attached to or stopped by a later process.</summary>
     public bool KeepRunning { get; init; }
 

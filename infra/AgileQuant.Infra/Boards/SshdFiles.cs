@@ -31,7 +31,9 @@ internal sealed record SshdFiles(string Folder)
             : null;
 
     /// <summary>Loopback only, one key, one user, one forced command; nothing of the system's configuration is read.</summary>
-    public string ConfigText(int port, string user, bool usePam, bool hasSourcePenalties)
+    /// <param name="sftpServer">Program of the SFTP subsystem; null: none. The forced command starts it too.</param>
+    public string ConfigText(
+        int port, string user, bool usePam, bool hasSourcePenalties, string? sftpServer, IReadOnlyList<string> extra)
     {
         var text = new StringBuilder();
         text.Append(CultureInfo.InvariantCulture, $"""
@@ -66,6 +68,10 @@ internal sealed record SshdFiles(string Folder)
             """);
         if (hasSourcePenalties)
             text.Append("PerSourcePenalties no\n");
+        if (sftpServer is not null)
+            text.Append(CultureInfo.InvariantCulture, $"Subsystem sftp {sftpServer}\n");
+        foreach (var line in extra)
+            text.Append(line).Append('\n');
         return text.ToString();
     }
 }

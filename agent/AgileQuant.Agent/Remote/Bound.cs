@@ -1,4 +1,4 @@
-namespace AgileQuant.Agent.OpenSsh;
+namespace AgileQuant.Agent;
 
 /// <summary>A time limit beside the caller's cancellation; knows which of the two ended a wait.</summary>
 internal sealed class Bound : IDisposable

@@ -1,7 +1,7 @@
 using System.Buffers;
 using System.Text;
 
-namespace AgileQuant.Agent.OpenSsh;
+namespace AgileQuant.Agent;
 
 /// <summary>Keeps the first bytes of a stream up to a limit, and its last few beside them.</summary>
 internal sealed class BoundedCapture(int limit)

@@ -1,0 +1,216 @@
+using Renci.SshNet;
+
+namespace AgileQuant.Agent.SshNet;
+
+/// <summary>One board over SSH.NET: commands share one connection, a large upload has an SFTP connection of its own.</summary>
+internal sealed class SshNetShell(
+    SshNetOptions options, ConnectionSettings settings, SshEndpoint endpoint, PrivateKeyFile key, SshNetConnection connection) : IRemoteShell
+{
+    /// <summary>A download is asked for in parts: SSH.NET takes in whatever a command prints.</summary>
+    private const long DownloadPart = 16 << 20;
+
+    private readonly SemaphoreSlim _sessions = new(options.MaxSessions);
+    private volatile bool _hasNoSftp;
+
+    public DeviceAddress Address => settings.Address;
+
+    public string Transport => SshNetShellFactory.Name;
+
+    public string HomeFolder => connection.HomeFolder;
+
+    public bool IsConnected => !connection.Lost.IsCancellationRequested;
+
+    public TimeSpan TransferStall => options.TransferStall;
+
+    public async Task<RemoteResult> RunAsync(
+        IReadOnlyList<string> command, RunOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        options ??= new RunOptions();
+        var stdout = new BoundedCapture(options.MaxStdoutBytes);
+        var stderr = new BoundedCapture(options.MaxStderrBytes);
+        using var bound = new Bound(Address, RemoteFileCommand.Describe(command), options.Timeout, cancellationToken);
+        var exitCode = await ExecuteAsync(
+            command, stderr, bound,
+            options.Stdin.IsEmpty ? null : (stdin, token) => Feed(options.Stdin, stdin, token),
+            (chunk, _) =>
+            {
+                stdout.Append(chunk.Span);
+                return ValueTask.CompletedTask;
+            });
+        return new RemoteResult(exitCode, stdout.Text, stderr.Text)
+        {
+            StdoutTruncated = stdout.Truncated,
+            StderrTruncated = stderr.Truncated,
+        };
+    }
+
+    public async Task<int> StreamAsync(
+        IReadOnlyList<string> command,
+        Func<ReadOnlyMemory<byte>, CancellationToken, ValueTask> onStdout,
+        TimeSpan timeout,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(onStdout);
+        using var bound = new Bound(Address, RemoteFileCommand.Describe(command), timeout, cancellationToken);
+        return await ExecuteAsync(command, new BoundedCapture(RunOptions.DefaultMaxStderr), bound, feed: null, onStdout);
+    }
+
+    // What SFTP did not finish, dd does: where there is no SFTP server, and to hear the reason for a failure in words.
+    public async Task UploadAsync(
+        string localPath, string remotePath, long resumeOffset = 0, IProgress<long>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(resumeOffset);
+        await using var file = new FileStream(localPath, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
+        var what = $"The upload to {remotePath}";
+        using var bound = new Bound(Address, what, TransferStall, cancellationToken);
+        var reached = Math.Min(resumeOffset, file.Length);
+        void Moved(long offset)
+        {
+            connection.Heard();
+            bound.Extend();
+            if (offset <= reached)
+                return;
+            reached = offset;
+            progress?.Report(offset);
+        }
+
+        if (!_hasNoSftp && file.Length - reached >= options.SftpFromBytes)
+        {
+            file.Position = reached;
+            if (await SftpAsync(file, remotePath, Moved, bound))
+                return;
+        }
+
+        var start = RemoteFileCommand.Start(reached, file.Length);
+        file.Position = start;
+        var stderr = new BoundedCapture(RunOptions.DefaultMaxStderr);
+        var exitCode = await ExecuteAsync(
+            RemoteFileCommand.Upload(remotePath, start, file.Length), stderr, bound,
+            start == file.Length ? null : (stdin, token) => Feed(file, stdin, Moved, token),
+            (_, _) => ValueTask.CompletedTask);
+        if (exitCode != 0)
+            throw new RemoteCommandException(Address, what, exitCode, stderr.Text);
+    }
+
+    public async Task<long> DownloadAsync(
+        string remotePath, Stream destination, long offset = 0, long maxBytes = long.MaxValue,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(destination);
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ArgumentOutOfRangeException.ThrowIfNegative(maxBytes);
+        using var bound = new Bound(Address, $"The download of {remotePath}", TransferStall, cancellationToken);
+        var total = 0L;
+        while (true)
+        {
+            var part = Math.Min(DownloadPart, maxBytes - total);
+            var got = 0L;
+            var stderr = new BoundedCapture(RunOptions.DefaultMaxStderr);
+            var exitCode = await ExecuteAsync(RemoteFileCommand.Download(remotePath, offset + total, part), stderr, bound, null, async (chunk, token) =>
+            {
+                chunk = chunk[..(int)Math.Min(chunk.Length, part - got)];
+                await destination.WriteAsync(chunk, token);
+                got += chunk.Length;
+                bound.Extend();
+            });
+            if (exitCode != 0)
+                throw new RemoteCommandException(Address, $"The download of {remotePath}", exitCode, stderr.Text);
+            total += got;
+            if (got < part || total == maxBytes)
+                return total;
+        }
+    }
+
+    public ValueTask DisposeAsync() => connection.DisposeAsync();
+
+    private static void Feed(ReadOnlyMemory<byte> bytes, Stream stdin, CancellationToken cancellationToken)
+    {
+        for (; !bytes.IsEmpty; bytes = bytes[Math.Min(bytes.Length, RemoteFileCommand.BlockBytes)..])
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            stdin.Write(bytes[..Math.Min(bytes.Length, RemoteFileCommand.BlockBytes)].ToArray());
+        }
+    }
+
+    private static void Feed(FileStream file, Stream stdin, Action<long> moved, CancellationToken cancellationToken)
+    {
+        var buffer = new byte[RemoteFileCommand.BlockBytes];
+        int count;
+        while ((count = file.ReadAtLeast(buffer, buffer.Length, throwOnEndOfStream: false)) > 0)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            stdin.Write(buffer, 0, count);
+            moved(file.Position);
+        }
+    }
+
+    /// <summary>False: not all of it, or not at all; <paramref name="moved"/> has been told how far.</summary>
+    private async Task<bool> SftpAsync(FileStream file, string remotePath, Action<long> moved, Bound bound)
+    {
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(bound.Token, connection.Lost);
+        var info = SshNetClients.Info(
+            endpoint, Address.User, settings.ConnectTimeout, new PrivateKeyAuthenticationMethod(Address.User, key));
+        var client = new SftpClient(info) { OperationTimeout = TransferStall };
+        try
+        {
+            var check = new HostKeyCheck(Address, settings.HostKeyFingerprint);
+            await SshNetClients.ConnectAsync(client, check, Address, settings.ConnectTimeout, stop.Token);
+            info.Timeout = TransferStall;
+            moved(file.Position);
+            var upload = new SftpUpload(client, file, remotePath, options.SftpWritesInFlight);
+            await OwnThread.RunAsync(() =>
+            {
+                upload.Run(moved, stop.Token);
+                return true;
+            }).WaitAsync(stop.Token);
+            return true;
+        }
+        catch (HostKeyChangedException)
+        {
+            connection.Lose("another host key was shown by a second connection to it");
+            throw;
+        }
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        {
+            if (connection.Lost.IsCancellationRequested)
+                throw connection.LostBecause();
+            bound.ThrowIfElapsed();
+            throw;
+        }
+        catch (Exception)
+        {
+            // A connection that is up but has no SFTP was refused the subsystem: do not ask again.
+            _hasNoSftp |= info.IsAuthenticated && client.ProtocolVersion == 0;
+            return false;
+        }
+        finally
+        {
+            _ = OwnThread.Forget(client.Dispose);
+        }
+    }
+
+    private async Task<int> ExecuteAsync(
+        IReadOnlyList<string> command,
+        BoundedCapture stderr,
+        Bound bound,
+        Action<Stream, CancellationToken>? feed,
+        Func<ReadOnlyMemory<byte>, CancellationToken, ValueTask> onStdout)
+    {
+        var line = SshNetExec.Line(command, feed is not null);
+        try
+        {
+            await _sessions.WaitAsync(bound.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            bound.ThrowIfElapsed();
+            throw;
+        }
+
+        if (IsConnected)
+            return await SshNetExec.RunAsync(connection, line, stderr, bound, feed, onStdout, () => _sessions.Release());
+        _sessions.Release();
+        throw connection.LostBecause();
+    }
+}
