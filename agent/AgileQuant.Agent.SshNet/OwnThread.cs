@@ -7,7 +7,10 @@ internal static class OwnThread
         Task.Factory.StartNew(work, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
     /// <summary>Runs to its end sometime; nobody waits, and what it throws is of no interest.</summary>
-    public static Task Forget(Action work) =>
+    public static void Forget(Action work) => _ = EndAsync(work);
+
+    /// <summary>The same for one who may want to wait a little.</summary>
+    public static Task EndAsync(Action work) =>
         Task.Factory.StartNew(
             () =>
             {

@@ -78,7 +78,7 @@ internal sealed class SshNetConnection : IAsyncDisposable
     {
         Lose("it was closed here");
         // A send that hangs on a dead link holds SSH.NET's locks until TCP gives up: never wait for it.
-        await Task.WhenAny(OwnThread.Forget(_client.Dispose), Task.Delay(CloseGrace));
+        await Task.WhenAny(OwnThread.EndAsync(_client.Dispose), Task.Delay(CloseGrace));
     }
 
     private async Task HoldAsync(CancellationToken cancellationToken)

@@ -59,7 +59,7 @@ internal sealed record SshNetLogin(PrivateKeyFile? Key, string? OnlyOpenSsh)
             throw new RemoteShellException($"The passphrase file {path} does not exist. Write one passphrase a line, and chmod 600 it.");
         const UnixFileMode Others =
             UnixFileMode.GroupRead | UnixFileMode.GroupWrite | UnixFileMode.OtherRead | UnixFileMode.OtherWrite;
-        if (!OperatingSystem.IsWindows() && (File.GetUnixFileMode(path) & Others) != 0)
+        if (!OperatingSystem.IsWindows() && (File.GetUnixFileMode(path) & Others) != UnixFileMode.None)
             throw new RemoteShellException($"Others can read or write the passphrase file {path}: chmod 600 it.");
         string[] lines = [.. File.ReadLines(path).Where(l => l.Length > 0).Take(MaxPassphrases + 1)];
         return lines.Length <= MaxPassphrases

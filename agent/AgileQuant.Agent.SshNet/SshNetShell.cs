@@ -186,7 +186,7 @@ internal sealed class SshNetShell(
         }
         finally
         {
-            _ = OwnThread.Forget(client.Dispose);
+            OwnThread.Forget(client.Dispose);
         }
     }
 

@@ -38,7 +38,7 @@ public sealed class SshNetShellFactory(SshNetOptions? options = null, OpenSshOpt
             return check.Offer;
         }
 
-        _ = OwnThread.Forget(client.Dispose);
+        OwnThread.Forget(client.Dispose);
         throw new InvalidOperationException("A connection came up although no host key was accepted.");
     }
 

@@ -11,7 +11,13 @@ find_dotnet
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 
-# restores NAME PACKAGE...: 0 restores, 1 not in the sources, 2 the sources do not answer
+# The version that this repository is compiled and tested against: the only one that is asked for.
+version_of() {
+  sed -n "s/.*<PackageVersion Include=\"$1\" Version=\"\([^\"]*\)\".*/\1/p" "$ROOT/Directory.Packages.props"
+}
+
+# restores NAME PACKAGE...: 0 restores, 1 not in the sources, 2 the sources do not answer. Asks the sources, not the cache
+# of packages that were here before. NU1603 is NuGet's warning that it took a near version instead.
 restores() {
   local folder=$work/$1 package
   shift
@@ -23,9 +29,9 @@ restores() {
     done
     echo '</ItemGroup></Project>'
   } >"$folder/probe.csproj"
-  if timeout 90 "$DOTNET" restore "$folder/probe.csproj" -v quiet >"$folder/log" 2>&1 </dev/null; then
+  if timeout 90 "$DOTNET" restore "$folder/probe.csproj" --packages "$work/packages" -v quiet >"$folder/log" 2>&1 </dev/null && ! grep -q NU1603 "$folder/log"; then
     return 0
-  elif grep -qE 'NU110[123]' "$folder/log"; then
+  elif grep -qE 'NU110[123]|NU1603' "$folder/log"; then
     return 1
   fi
   return 2
@@ -51,7 +57,7 @@ answer() {
 
 orleans=0 sshnet=0
 restores orleans Microsoft.Orleans.Server=10.* Microsoft.Orleans.Reminders=10.* Microsoft.Orleans.Connections.Security=10.* || orleans=$?
-restores sshnet SSH.NET=2025.* || sshnet=$?
+restores sshnet "SSH.NET=$(version_of SSH.NET)" || sshnet=$?
 
 with_orleans=$(answer Orleans "$orleans" 'orchestrator/*.Orleans/*.csproj' 'Postgres leases')
 with_sshnet=$(answer SSH.NET "$sshnet" 'agent/*.SshNet/*.csproj' "the system's OpenSSH client")

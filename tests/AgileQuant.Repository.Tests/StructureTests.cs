@@ -13,10 +13,11 @@ public sealed class StructureTests
     {
         ["AgileQuant.Engine"] = [],
         ["AgileQuant.Agent"] = [],
+        ["AgileQuant.Agent.SshNet"] = ["AgileQuant.Agent"],
         ["AgileQuant.Infra"] = [],
         ["AgileQuant.Orchestrator"] = ["AgileQuant.Agent", "AgileQuant.Engine"],
         ["AgileQuant.Dashboard"] = ["AgileQuant.Orchestrator"],
-        ["AgileQuant.Host"] = ["AgileQuant.Dashboard", "AgileQuant.Orchestrator", "AgileQuant.Infra", "AgileQuant.Agent", "AgileQuant.Engine"],
+        ["AgileQuant.Host"] = ["AgileQuant.Dashboard", "AgileQuant.Orchestrator", "AgileQuant.Infra", "AgileQuant.Agent", "AgileQuant.Agent.SshNet", "AgileQuant.Engine"],
     };
 
     private static IEnumerable<string> Projects => Repo.FilesWith(".csproj");

@@ -105,10 +105,15 @@ internal static class NodeCommands
 
     public static Command Version()
     {
-        var command = BenchCommand.Make("version", "Shows the version.", "bench version");
+        var command = BenchCommand.Make("version", "Shows the version, and which transports are built in and which one a node would use.", "bench version");
         command.Handle((_, io, _) =>
         {
-            io.Result(new { name = Product.Name, version = Product.Version }, v => io.Say($"{v.name} {v.version}"));
+            var transports = new { builtIn = Transports.BuiltIn.Select(t => t.Name), use = Transports.Choose(null).Name };
+            io.Result(new { name = Product.Name, version = Product.Version, transports }, v =>
+            {
+                io.Say($"{v.name} {v.version}");
+                io.Say($"transports  {string.Join(", ", transports.builtIn)}; a node uses {transports.use}");
+            });
             return Task.FromResult(0);
         });
         return command;

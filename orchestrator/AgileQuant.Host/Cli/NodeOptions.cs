@@ -26,12 +26,18 @@ internal sealed class NodeOptions
             + "By default loopback when the database is on this machine, else the address that leads to it.",
     };
 
+    private readonly Option<string?> _transport = new("--transport")
+    {
+        Description = $"How boards are reached: {string.Join(" or ", Transports.BuiltIn.Select(t => t.Key))} ({Transports.Variable}; default {Transports.BuiltIn[0].Key}).",
+    };
+
     public void AddTo(Command command)
     {
         command.Add(_database);
         command.Add(_name);
         command.Add(_lease);
         command.Add(_listen);
+        command.Add(_transport);
     }
 
     /// <exception cref="Client.BenchException">A value cannot be meant; the message says what to write.</exception>
@@ -40,6 +46,7 @@ internal sealed class NodeOptions
         {
             Lease = ReadLease(parse.GetValue(_lease)),
             Listen = ReadListen(parse.GetValue(_listen) ?? Variable(NodeSettings.ListenVariable)),
+            Transport = Transports.Choose(parse.GetValue(_transport)).Key,
         };
 
     /// <summary>What the environment and the defaults say, for commands that start the local node by themselves.</summary>
@@ -48,6 +55,7 @@ internal sealed class NodeOptions
         {
             Lease = ReadLease(null),
             Listen = ReadListen(Variable(NodeSettings.ListenVariable)),
+            Transport = Transports.Choose(null).Key,
         };
 
     private static TimeSpan ReadLease(double? given)

@@ -1,5 +1,3 @@
-using AgileQuant.Agent;
-using AgileQuant.Agent.OpenSsh;
 using AgileQuant.Host.Boards;
 using AgileQuant.Host.Peers;
 using AgileQuant.Orchestrator;
@@ -18,7 +16,7 @@ internal static class NodeServices
         services.TryAddSingleton(TimeProvider.System);
         services.AddSingleton(settings);
         services.AddSingleton(settings.Home);
-        services.TryAddSingleton<IRemoteShellFactory>(_ => new OpenSshShellFactory());
+        services.TryAddSingleton(Transports.Choose(settings.Transport).Make());
         services.AddSingleton<PeerRegistration>();
         var address = NodeAddress.Choose(settings.Listen?.Address, connectionString);
         services.AddHostedService(p => ActivatorUtilities.CreateInstance<PeerServer>(p, address)); // before the orchestrator: the node's row says where it serves
@@ -31,7 +29,7 @@ internal static class NodeServices
             Version = Product.Version,
             Lease = settings.Lease,
             DatabaseDescription = databaseDescription,
-            BuiltIn = ["OpenSSH", "Postgres leases"],
+            BuiltIn = [.. Transports.BuiltIn.Select(t => t.Name), "Postgres leases"],
         });
         services.TryAddSingleton<IReportService, ReportService>();
     }

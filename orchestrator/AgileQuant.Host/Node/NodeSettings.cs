@@ -26,6 +26,9 @@ public sealed record NodeSettings(BenchHome Home, bool Dashboard, int Port, stri
     /// <summary>Address (and port, 0: any) where other nodes reach this one; null: chosen by the way to the database.</summary>
     public IPEndPoint? Listen { get; init; }
 
+    /// <summary>Key of the transport to reach boards with; null: the default of <see cref="Transports"/>.</summary>
+    public string? Transport { get; init; }
+
     /// <summary>The same settings for a process of this program: no arguments, because a connection string may hold a password.</summary>
     public IReadOnlyDictionary<string, string> ToEnvironment()
     {
@@ -38,6 +41,8 @@ public sealed record NodeSettings(BenchHome Home, bool Dashboard, int Port, stri
             variables[DatabaseVariable] = Database;
         if (Listen is not null)
             variables[ListenVariable] = Listen.ToString();
+        if (Transport is not null)
+            variables[Transports.Variable] = Transport;
         return variables;
     }
 

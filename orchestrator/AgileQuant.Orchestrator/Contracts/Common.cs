@@ -36,7 +36,7 @@ public sealed record NodeView(
 
 /// <summary>What runs this cluster: shown on the status page and in every report.</summary>
 /// <param name="Ownership">Ownership implementation in use, for instance <c>Postgres leases</c>.</param>
-/// <param name="Transport">Remote-shell implementation in use, for instance <c>OpenSSH</c>.</param>
+/// <param name="Transport">Remote-shell implementation in use, for instance <c>openssh</c>; an attempt names what really carried it.</param>
 public sealed record StatusView(
     string Version, Guid ClusterId, string Ownership, string Transport, IReadOnlyList<string> BuiltIn, string Database, IReadOnlyList<NodeView> Nodes);
 

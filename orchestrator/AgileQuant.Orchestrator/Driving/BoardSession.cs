@@ -35,7 +35,8 @@ public sealed class BoardSession : IAsyncDisposable
 
     public DeviceAddress Address => _settings.Address;
 
-    public string Transport => _factory.Transport;
+    /// <summary>What really carries the connection; the chosen transport before there is one.</summary>
+    public string Transport => _shell?.Transport ?? _factory.Transport;
 
     /// <summary>The connection, made anew when the last one broke.</summary>
     public async Task<IRemoteShell> ShellAsync(CancellationToken ct)
