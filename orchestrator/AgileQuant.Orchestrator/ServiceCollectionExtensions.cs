@@ -41,6 +41,7 @@ public static class ServiceCollectionExtensions
             services.AddSingleton<Comparison>();
             services.AddSingleton<DriverServices>();
             services.AddHostedService<NodeService>();
+            services.AddHostedService<ArtifactReplicator>();
         }
 
         return services;

@@ -247,6 +247,8 @@ pid=$(cut -d' ' -f1 "$root/jobs/term/lock"); kill -TERM "$pid"
 exits "follow after TERM" 0 "$engine" follow --root "$root" --job term --offset 0 --timeout 20
 check "the journal ends with stopped" sh -c "tail -n 1 '$root/jobs/term/events.jsonl' | grep -q '\"event\":\"end\",\"status\":\"stopped\"'"
 check "a result is there" grep -q '"status":"stopped"' "$root/jobs/term/result.json"
+exits "adopt within the cluster" 0 "$engine" adopt --root "$root" --cluster away --epoch 1
+exits "keeps the higher epoch" 10 start late away 1
 
 # ---- limits ----
 plan_for full "$long"
