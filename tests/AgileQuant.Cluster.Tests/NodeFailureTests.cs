@@ -84,6 +84,23 @@ public sealed class NodeFailureTests(ITestOutputHelper output)
     [Theory]
     [MemberData(nameof(Flavours))]
     [Trait("Category", "Long")]
+    public async Task The_database_is_out_of_reach_for_all_nodes(Flavour flavour)
+    {
+        await using var farm = await StartSharedAsync(flavour);
+        var matrix = await RunningMatrixAsync(farm);
+        farm.Relay("a").Cut();
+        farm.Relay("b").Cut();
+        await Task.Delay(Farm.Lease + Farm.Lease / 2, Ct);
+        (await farm.SharesAsync()).ShouldBe("", "no lease outlives its time");
+        farm.Relay("a").Mend();
+        farm.Relay("b").Mend();
+        Say(flavour, "Postgres out of reach for all", await farm.UntilAllBoardsHaveDriversAsync("", Twice));
+        await farm.CompleteAsync(matrix);
+    }
+
+    [Theory]
+    [MemberData(nameof(Flavours))]
+    [Trait("Category", "Long")]
     public async Task A_node_joins_and_another_leaves(Flavour flavour)
     {
         await using var farm = await Farm.StartAsync(flavour);
