@@ -16,6 +16,14 @@ version_of() {
   sed -n "s/.*<PackageVersion Include=\"$1\" Version=\"\([^\"]*\)\".*/\1/p" "$ROOT/Directory.Packages.props"
 }
 
+# packages_of PROJECT: every package that it references, as NAME=VERSION
+packages_of() {
+  local package
+  sed -n 's/.*<PackageReference Include="\([^"]*\)".*/\1/p' "$ROOT/$1" | while read -r package; do
+    printf '%s=%s\n' "$package" "$(version_of "$package")"
+  done
+}
+
 # restores NAME PACKAGE...: 0 restores, 1 not in the sources, 2 the sources do not answer. Asks the sources, not the cache
 # of packages that were here before. NU1603 is NuGet's warning that it took a near version instead.
 restores() {
@@ -56,7 +64,8 @@ answer() {
 }
 
 orleans=0 sshnet=0
-restores orleans Microsoft.Orleans.Server=10.* Microsoft.Orleans.Reminders=10.* Microsoft.Orleans.Connections.Security=10.* || orleans=$?
+mapfile -t orleans_packages < <(packages_of orchestrator/AgileQuant.Orchestrator.Orleans/AgileQuant.Orchestrator.Orleans.csproj)
+restores orleans "${orleans_packages[@]}" || orleans=$? # together: a cluster needs all of them
 restores sshnet "SSH.NET=$(version_of SSH.NET)" || sshnet=$?
 
 with_orleans=$(answer Orleans "$orleans" 'orchestrator/*.Orleans/*.csproj' 'Postgres leases')

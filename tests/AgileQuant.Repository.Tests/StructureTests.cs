@@ -16,8 +16,11 @@ public sealed class StructureTests
         ["AgileQuant.Agent.SshNet"] = ["AgileQuant.Agent"],
         ["AgileQuant.Infra"] = [],
         ["AgileQuant.Orchestrator"] = ["AgileQuant.Agent", "AgileQuant.Engine"],
+        ["AgileQuant.Orchestrator.Orleans"] = ["AgileQuant.Orchestrator"],
         ["AgileQuant.Dashboard"] = ["AgileQuant.Orchestrator"],
-        ["AgileQuant.Host"] = ["AgileQuant.Dashboard", "AgileQuant.Orchestrator", "AgileQuant.Infra", "AgileQuant.Agent", "AgileQuant.Agent.SshNet", "AgileQuant.Engine"],
+        ["AgileQuant.Host"] = [
+            "AgileQuant.Dashboard", "AgileQuant.Orchestrator", "AgileQuant.Orchestrator.Orleans", "AgileQuant.Infra", "AgileQuant.Agent", "AgileQuant.Agent.SshNet",
+            "AgileQuant.Engine"],
     };
 
     private static IEnumerable<string> Projects => Repo.FilesWith(".csproj");

@@ -105,14 +105,16 @@ internal static class NodeCommands
 
     public static Command Version()
     {
-        var command = BenchCommand.Make("version", "Shows the version, and which transports are built in and which one a node would use.", "bench version");
+        var command = BenchCommand.Make("version", "Shows the version, which transports and clusters are built in, and which a node would use.", "bench version");
         command.Handle((_, io, _) =>
         {
             var transports = new { builtIn = Transports.BuiltIn.Select(t => t.Name), use = Transports.Choose(null).Name };
-            io.Result(new { name = Product.Name, version = Product.Version, transports }, v =>
+            var clusters = new { builtIn = Clusters.BuiltIn.Select(c => c.Name), use = Clusters.Choose(null).Name };
+            io.Result(new { name = Product.Name, version = Product.Version, transports, clusters }, v =>
             {
                 io.Say($"{v.name} {v.version}");
                 io.Say($"transports  {string.Join(", ", transports.builtIn)}; a node uses {transports.use}");
+                io.Say($"clusters    {string.Join(", ", clusters.builtIn)}; a node uses {clusters.use}");
             });
             return Task.FromResult(0);
         });

@@ -31,6 +31,11 @@ internal sealed class NodeOptions
         Description = $"How boards are reached: {string.Join(" or ", Transports.BuiltIn.Select(t => t.Key))} ({Transports.Variable}; default {Transports.BuiltIn[0].Key}).",
     };
 
+    private readonly Option<string?> _cluster = new("--cluster")
+    {
+        Description = $"How nodes share the boards: {string.Join(" or ", Clusters.BuiltIn.Select(c => c.Key))} ({Clusters.Variable}; default {Clusters.BuiltIn[0].Key}).",
+    };
+
     public void AddTo(Command command)
     {
         command.Add(_database);
@@ -38,6 +43,7 @@ internal sealed class NodeOptions
         command.Add(_lease);
         command.Add(_listen);
         command.Add(_transport);
+        command.Add(_cluster);
     }
 
     /// <exception cref="Client.BenchException">A value cannot be meant; the message says what to write.</exception>
@@ -47,6 +53,7 @@ internal sealed class NodeOptions
             Lease = ReadLease(parse.GetValue(_lease)),
             Listen = ReadListen(parse.GetValue(_listen) ?? Variable(NodeSettings.ListenVariable)),
             Transport = Transports.Choose(parse.GetValue(_transport)).Key,
+            Cluster = Clusters.Choose(parse.GetValue(_cluster)).Key,
         };
 
     /// <summary>What the environment and the defaults say, for commands that start the local node by themselves.</summary>
@@ -56,6 +63,7 @@ internal sealed class NodeOptions
             Lease = ReadLease(null),
             Listen = ReadListen(Variable(NodeSettings.ListenVariable)),
             Transport = Transports.Choose(null).Key,
+            Cluster = Clusters.Choose(null).Key,
         };
 
     private static TimeSpan ReadLease(double? given)

@@ -50,6 +50,7 @@ public static class NodeHost
             o.UseUtcTimestamp = true;
         });
         builder.Logging.AddFilter("Microsoft.AspNetCore", LogLevel.Warning);
+        builder.Logging.AddFilter("Orleans", LogLevel.Warning);
         builder.WebHost.ConfigureKestrel(kestrel => LocalSocket.Listen(kestrel, settings.Home.Socket, port));
         builder.Services.Configure<HostOptions>(o => o.ShutdownTimeout = TimeSpan.FromSeconds(20));
         NodeServices.Add(builder.Services, settings, postgres?.ConnectionString ?? settings.Database!, DatabaseDescription(postgres));

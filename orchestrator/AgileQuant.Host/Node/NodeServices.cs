@@ -19,6 +19,7 @@ internal static class NodeServices
         services.TryAddSingleton(Transports.Choose(settings.Transport).Make());
         services.AddSingleton<PeerRegistration>();
         var address = NodeAddress.Choose(settings.Listen?.Address, connectionString);
+        Clusters.Choose(settings.Cluster).Add(services, address);
         services.AddHostedService(p => ActivatorUtilities.CreateInstance<PeerServer>(p, address)); // before the orchestrator: the node's row says where it serves
         services.AddHostedService<LocalBoardsService>(); // before the orchestrator: its drivers find the boards up
         services.AddAgileQuantOrchestrator(new OrchestratorOptions
@@ -29,7 +30,7 @@ internal static class NodeServices
             Version = Product.Version,
             Lease = settings.Lease,
             DatabaseDescription = databaseDescription,
-            BuiltIn = [.. Transports.BuiltIn.Select(t => t.Name), "Postgres leases"],
+            BuiltIn = [.. Transports.BuiltIn.Select(t => t.Name), .. Clusters.BuiltIn.Select(c => c.Name)],
         });
         services.TryAddSingleton<IReportService, ReportService>();
     }

@@ -29,6 +29,9 @@ public sealed record NodeSettings(BenchHome Home, bool Dashboard, int Port, stri
     /// <summary>Key of the transport to reach boards with; null: the default of <see cref="Transports"/>.</summary>
     public string? Transport { get; init; }
 
+    /// <summary>Key of the way to share boards with other nodes; null: the default of <see cref="Clusters"/>.</summary>
+    public string? Cluster { get; init; }
+
     /// <summary>The same settings for a process of this program: no arguments, because a connection string may hold a password.</summary>
     public IReadOnlyDictionary<string, string> ToEnvironment()
     {
@@ -43,6 +46,8 @@ public sealed record NodeSettings(BenchHome Home, bool Dashboard, int Port, stri
             variables[ListenVariable] = Listen.ToString();
         if (Transport is not null)
             variables[Transports.Variable] = Transport;
+        if (Cluster is not null)
+            variables[Clusters.Variable] = Cluster;
         return variables;
     }
 

@@ -92,10 +92,28 @@ public sealed class LeaseStore(Database database, NodeIdentity node, Orchestrato
             $"with free as (select d.id from device d where d.id = @device and {Free} for update of d skip locked) {Take}",
             Settings(new { device }), ct)).FirstOrDefault();
 
+    /// <summary>Takes one device as long as this node has less than its fair share; null as with <see cref="TakeAsync"/>, or the share is had.</summary>
+    public async Task<DeviceLease?> TakeWithinShareAsync(Guid device, CancellationToken ct) =>
+        Leases(await database.QueryAsync<Row>(
+            $"""
+            with {Shares}, free as (
+                select d.id from device d
+                where d.id = @device and {Free} and exists (
+                    select 1 from share where node_id = @node and held < greatest(share, most))
+                for update of d skip locked
+            )
+            {Take}
+            """,
+            Settings(new { device }), ct)).FirstOrDefault();
+
+    /// <summary>Whether a device needs a driver and has no live lease.</summary>
+    public Task<bool> IsFreeAsync(Guid device, CancellationToken ct) =>
+        database.FirstAsync<bool>($"select exists (select 1 from device d where d.id = @device and {Free})", Settings(new { device }), ct);
+
     /// <summary>The fair shares of all live nodes, those with the most room first.</summary>
     public Task<List<FairShare>> SharesAsync(CancellationToken ct) =>
         database.QueryAsync<FairShare>(
-            $"with {Shares} select node_id, held, share::bigint as share from share order by share - held desc, node_id", Settings(), ct);
+            $"with {Shares} select node_id, held, greatest(share, most)::bigint as share from share order by share - held desc, node_id", Settings(), ct);
 
     /// <summary>Renews what is still this node's; a lease that is missing in the answer is lost.</summary>
     public async Task<IReadOnlyList<DeviceLease>> RenewAsync(IReadOnlyCollection<DeviceLease> leases, CancellationToken ct)
