@@ -1,3 +1,4 @@
+using AgileQuant.Host.Node;
 using Xunit;
 
 namespace AgileQuant.Cluster.Tests.Support;
@@ -13,6 +14,10 @@ public sealed record Flavour(string Cluster, string Transport)
         environment["BENCH_TRANSPORT"] = Transport;
     }
 
-    /// <summary>Everything that this build has; what it has not is named in the output of <c>FlavourTests</c>.</summary>
-    public static TheoryData<Flavour> BuiltIn { get; } = [new Flavour("leases", "openssh")];
+    /// <summary>
+    /// What this build has: Postgres leases with OpenSSH always, and the preferred ownership with the preferred transport when
+    /// those are others.
+    /// </summary>
+    public static TheoryData<Flavour> BuiltIn { get; } =
+        [.. new[] { new Flavour("leases", "openssh"), new Flavour(Clusters.BuiltIn[0].Key, Transports.BuiltIn[0].Key) }.Distinct()];
 }
