@@ -4,8 +4,9 @@ using Renci.SshNet.Sftp;
 namespace AgileQuant.Agent.SshNet;
 
 /// <summary>
-/// Pipelined writes to one remote file. SSH.NET's streams wait for each write's answer, so several streams are open on the
-/// file and take turns; the requests leave in the order of their positions, and an SFTP server carries them out in that order.
+/// Pipelined writes to one remote file, in the order of their positions, which an SFTP server keeps. A whole file goes by
+/// SSH.NET's own upload, the cheapest way; that one cannot resume. SSH.NET's streams wait for each write's answer, so for the
+/// rest of a file several of them are open on it and take turns.
 /// </summary>
 internal sealed class SftpUpload(SftpClient client, FileStream file, string remotePath, int inFlight)
 {
@@ -30,6 +31,26 @@ internal sealed class SftpUpload(SftpClient client, FileStream file, string remo
     /// <summary>Blocks its thread until all is confirmed. <paramref name="moved"/> is told the offset reached.</summary>
     public void Run(Action<long> moved, CancellationToken cancellationToken)
     {
+        if (Confirmed == 0)
+            SendAll(moved, cancellationToken);
+        else
+            SendRest(moved, cancellationToken);
+        if (client.GetAttributes(remotePath).Size is var size && size != file.Length)
+            throw new InvalidDataException($"{remotePath} has {size} bytes instead of {file.Length}");
+        Confirmed = file.Length;
+    }
+
+    // A write that fails ends in SSH.NET's timeout, without the reason; nothing is confirmed before the end.
+    private void SendAll(Action<long> moved, CancellationToken cancellationToken)
+    {
+        client.OpenAsync(remotePath, FileMode.Create, FileAccess.Write, cancellationToken).GetAwaiter().GetResult().Dispose();
+        client.ChangePermissions(remotePath, 600);
+        using var source = new Watched(file, moved, cancellationToken);
+        client.UploadFile(source, remotePath, canOverride: true);
+    }
+
+    private void SendRest(Action<long> moved, CancellationToken cancellationToken)
+    {
         var turns = Open(cancellationToken);
         for (var next = 0L; ; next++)
         {
@@ -48,20 +69,14 @@ internal sealed class SftpUpload(SftpClient client, FileStream file, string remo
 
         foreach (var turn in turns.OrderBy(t => t.End))
             Confirm(turn, moved);
-        if (client.GetAttributes(remotePath).Size is var size && size != file.Length)
-            throw new InvalidDataException($"{remotePath} has {size} bytes instead of {file.Length}");
     }
 
     private Turn[] Open(CancellationToken cancellationToken)
     {
-        var first = client.OpenAsync(
-            remotePath, Confirmed == 0 ? FileMode.Create : FileMode.Open, FileAccess.Write, cancellationToken).GetAwaiter().GetResult();
-        if (Confirmed == 0)
-            client.ChangePermissions(remotePath, 600);
         var writes = (file.Length - Confirmed + WriteBytes - 1) / WriteBytes;
-        var others = Enumerable.Range(1, (int)Math.Clamp(writes, 1, inFlight) - 1)
+        var streams = Enumerable.Range(0, (int)Math.Clamp(writes, 1, inFlight))
             .Select(_ => client.OpenAsync(remotePath, FileMode.Open, FileAccess.Write, cancellationToken)).ToArray();
-        return [new Turn(first), .. Task.WhenAll(others).GetAwaiter().GetResult().Select(s => new Turn(s))];
+        return [.. Task.WhenAll(streams).GetAwaiter().GetResult().Select(s => new Turn(s))];
     }
 
     private void Confirm(Turn turn, Action<long> moved)
@@ -71,5 +86,36 @@ internal sealed class SftpUpload(SftpClient client, FileStream file, string remo
             return;
         Confirmed = turn.End;
         moved(Confirmed);
+    }
+
+    /// <summary>The file as SSH.NET reads it: tells how far it is, and ends the upload when that is wanted.</summary>
+    private sealed class Watched(FileStream file, Action<long> moved, CancellationToken cancellationToken) : Stream
+    {
+        public override bool CanRead => true;
+
+        public override bool CanSeek => false;
+
+        public override bool CanWrite => false;
+
+        public override long Length => file.Length;
+
+        public override long Position { get => file.Position; set => throw new NotSupportedException(); }
+
+        public override int Read(byte[] buffer, int offset, int count)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            moved(file.Position); // what was read before has been sent
+            return file.ReadAtLeast(buffer.AsSpan(offset, count), count, throwOnEndOfStream: false);
+        }
+
+        public override void Flush()
+        {
+        }
+
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+        public override void SetLength(long value) => throw new NotSupportedException();
+
+        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
     }
 }

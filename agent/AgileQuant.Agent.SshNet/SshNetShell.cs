@@ -64,25 +64,27 @@ internal sealed class SshNetShell(
         await using var file = new FileStream(localPath, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
         var what = $"The upload to {remotePath}";
         using var bound = new Bound(Address, what, TransferStall, cancellationToken);
-        var reached = Math.Min(resumeOffset, file.Length);
+        var told = resumeOffset;
         void Moved(long offset)
         {
-            connection.Heard();
+            connection.Heard(); // what leaves makes room that only the board's answers make
             bound.Extend();
-            if (offset <= reached)
+            if (offset <= told)
                 return;
-            reached = offset;
+            told = offset;
             progress?.Report(offset);
         }
 
-        if (!_hasNoSftp && file.Length - reached >= options.SftpFromBytes)
+        var there = Math.Min(resumeOffset, file.Length);
+        if (!_hasNoSftp && file.Length - there >= options.SftpFromBytes)
         {
-            file.Position = reached;
-            if (await SftpAsync(file, remotePath, Moved, bound))
+            file.Position = there;
+            there = await SftpAsync(file, remotePath, Moved, bound);
+            if (there == file.Length)
                 return;
         }
 
-        var start = RemoteFileCommand.Start(reached, file.Length);
+        var start = RemoteFileCommand.Start(there, file.Length);
         file.Position = start;
         var stderr = new BoundedCapture(RunOptions.DefaultMaxStderr);
         var exitCode = await ExecuteAsync(
@@ -145,26 +147,29 @@ internal sealed class SshNetShell(
         }
     }
 
-    /// <summary>False: not all of it, or not at all; <paramref name="moved"/> has been told how far.</summary>
-    private async Task<bool> SftpAsync(FileStream file, string remotePath, Action<long> moved, Bound bound)
+    /// <summary>How many bytes the board has in the end: perhaps no more than before.</summary>
+    private async Task<long> SftpAsync(FileStream file, string remotePath, Action<long> moved, Bound bound)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(bound.Token, connection.Lost);
         var info = SshNetClients.Info(
             endpoint, Address.User, settings.ConnectTimeout, new PrivateKeyAuthenticationMethod(Address.User, key));
-        var client = new SftpClient(info) { OperationTimeout = TransferStall };
+        // Half the stall, so that dd still gets its chance to say what is wrong.
+        var client = new SftpClient(info) { OperationTimeout = TransferStall / 2 };
+        var before = file.Position;
+        SftpUpload? upload = null;
         try
         {
             var check = new HostKeyCheck(Address, settings.HostKeyFingerprint);
             await SshNetClients.ConnectAsync(client, check, Address, settings.ConnectTimeout, stop.Token);
             info.Timeout = TransferStall;
             moved(file.Position);
-            var upload = new SftpUpload(client, file, remotePath, options.SftpWritesInFlight);
+            upload = new SftpUpload(client, file, remotePath, options.SftpWritesInFlight);
             await OwnThread.RunAsync(() =>
             {
                 upload.Run(moved, stop.Token);
                 return true;
             }).WaitAsync(stop.Token);
-            return true;
+            return file.Length;
         }
         catch (HostKeyChangedException)
         {
@@ -180,9 +185,9 @@ internal sealed class SshNetShell(
         }
         catch (Exception)
         {
-            // A connection that is up but has no SFTP was refused the subsystem: do not ask again.
-            _hasNoSftp |= info.IsAuthenticated && client.ProtocolVersion == 0;
-            return false;
+            // Let in but no further: the board refused the subsystem, and is not asked again.
+            _hasNoSftp |= info.IsAuthenticated && upload is null;
+            return upload is { Confirmed: var sure } && sure < file.Length ? sure : before;
         }
         finally
         {

@@ -168,6 +168,10 @@ wait "${lanes[@]}" || say "a lane of tests ended early"
 lanes=()
 end_leftovers
 
+# Which implementations the contract tests ran against, and which are not built: the test programs say it.
+if contracts=$(grep -hs '^contract: ' "$results"/*.log); then
+  echo && sed 's/^contract: /contract tests: /' <<<"$contracts"
+fi
 [ ! -s "$results/skips" ] || { echo && echo "skipped:" && cat "$results/skips"; }
 [ ! -s "$results/failures" ] || { echo && cat "$results/failures"; }
 echo

@@ -1,3 +1,4 @@
 using AgileQuant.Agent.Tests.Support;
 
 [assembly: AssemblyFixture(typeof(LocalBoard))]
+[assembly: AssemblyFixture(typeof(ContractReport))]

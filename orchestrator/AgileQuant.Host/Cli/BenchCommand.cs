@@ -62,6 +62,7 @@ public static class BenchCommand
         EngineCommands.Create(),
         MatrixCommands.Create(),
         ReportCommand.Create(),
+        PerfCommands.Create(),
     };
 
     /// <summary>A command whose help ends with an example.</summary>

@@ -5,7 +5,7 @@ using AgileQuant.Infra.Boards;
 namespace AgileQuant.Agent.Tests.Board;
 
 /// <summary>The engine on this machine.</summary>
-public sealed class LocalBoardEngineTests(LocalBoard board) : BoardEngineContract
+public class LocalBoardEngineTests(LocalBoard board) : BoardEngineContract
 {
     protected override string Target => "linux-x64";
 
@@ -14,7 +14,7 @@ public sealed class LocalBoardEngineTests(LocalBoard board) : BoardEngineContrac
 }
 
 /// <summary>The arm64 engine on an emulated Cortex-A72.</summary>
-public sealed class EmulatedBoardEngineTests : BoardEngineContract
+public class EmulatedBoardEngineTests : BoardEngineContract
 {
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("aqt-arm-");
     private EmulatedArmBoard? _board;
@@ -32,5 +32,6 @@ public sealed class EmulatedBoardEngineTests : BoardEngineContract
         if (_board is not null)
             await _board.DisposeAsync();
         _folder.Delete(recursive: true);
+        GC.SuppressFinalize(this);
     }
 }

@@ -21,6 +21,8 @@ public abstract class BoardEngineContract : IAsyncLifetime
     /// <summary>Engine target of the board.</summary>
     protected abstract string Target { get; }
 
+    protected virtual IRemoteShellFactory Factory => LocalBoard.OpenSsh();
+
     /// <summary>How to reach the board, or why there is none.</summary>
     protected abstract (ConnectionSettings? Settings, string Reason) Connection { get; }
 
@@ -116,7 +118,7 @@ public abstract class BoardEngineContract : IAsyncLifetime
 
         var seen = new List<long>();
         var offset = 0L;
-        await using (var first = await LocalBoard.OpenSsh().ConnectAsync(through, Cancellation))
+        await using (var first = await Factory.ConnectAsync(through, Cancellation))
         {
             var started = new BoardEngine(first, _engineSha, Root);
             await StartAsync(started);
@@ -133,7 +135,7 @@ public abstract class BoardEngineContract : IAsyncLifetime
             });
         }
 
-        await using var second = await LocalBoard.OpenSsh().ConnectAsync(through, Cancellation);
+        await using var second = await Factory.ConnectAsync(through, Cancellation);
         var again = new BoardEngine(second, _engineSha, Root);
         (await again.StatusAsync(cancellationToken: Cancellation)).Running.ShouldBe(_attempt);
         var following = FollowAsync(again, _attempt, offset);
@@ -227,7 +229,7 @@ public abstract class BoardEngineContract : IAsyncLifetime
         Assert.SkipWhen(settings is null, reason);
         var (binary, missing) = NativeEngine.Find(Target);
         Assert.SkipWhen(binary is null, missing);
-        _shell = await LocalBoard.OpenSsh().ConnectAsync(settings!, Cancellation);
+        _shell = await Factory.ConnectAsync(settings!, Cancellation);
         var pack = Path.Combine(_local.FullName, "pack.gguf");
         var tokens = Path.Combine(_local.FullName, "tokens");
         TinyPack.WriteModel(pack);

@@ -4,7 +4,7 @@ using AgileQuant.Agent.Tests.Support;
 namespace AgileQuant.Agent.Tests.Contract;
 
 /// <summary>What every implementation of <see cref="IRemoteShell"/> must do, over a real sshd.</summary>
-public abstract class RemoteShellContract(LocalBoard board)
+public abstract class RemoteShellContract(LocalBoard board) : IAsyncLifetime
 {
     protected LocalBoard Board { get; } = board;
 
@@ -331,6 +331,18 @@ public abstract class RemoteShellContract(LocalBoard board)
         await shell.DisposeAsync();
         await Should.ThrowAsync<ConnectionLostException>(run);
         shell.IsConnected.ShouldBeFalse();
+    }
+
+    public ValueTask InitializeAsync()
+    {
+        ContractReport.Ran(Factory.Transport);
+        return ValueTask.CompletedTask;
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        GC.SuppressFinalize(this);
+        return ValueTask.CompletedTask;
     }
 
     protected async Task<IRemoteShell> ConnectAsync()

@@ -7,3 +7,13 @@ public sealed class OpenSshShellTests(LocalBoard board) : RemoteShellContract(bo
 {
     protected override IRemoteShellFactory Factory => LocalBoard.OpenSsh();
 }
+
+public sealed class OpenSshTransferTests(LocalBoard board) : RemoteTransferContract(board)
+{
+    protected override IRemoteShellFactory Factory => LocalBoard.OpenSsh();
+}
+
+public sealed class OpenSshBoardStoreTests(LocalBoard board) : BoardStoreContract(board)
+{
+    protected override IRemoteShellFactory Factory => LocalBoard.OpenSsh();
+}

@@ -8,7 +8,7 @@ public sealed class TcpRelay : IAsyncDisposable
 {
     private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
     private readonly CancellationTokenSource _stop = new();
-    private readonly int _targetPort;
+    private int _targetPort;
     private readonly Lock _lock = new();
     private readonly List<Socket> _sockets = [];
     private readonly Task _accept;
@@ -28,6 +28,9 @@ public sealed class TcpRelay : IAsyncDisposable
 
     /// <summary>Bytes passed from the client to the server so far.</summary>
     public long Sent => Interlocked.Read(ref _sent);
+
+    /// <summary>New connections lead to another server.</summary>
+    public void Redirect(int targetPort) => Volatile.Write(ref _targetPort, targetPort);
 
     /// <summary>Cuts all connections once this many bytes have gone from clients to the server.</summary>
     public void CutAfter(long bytes) => Interlocked.Exchange(ref _cutAfter, bytes);
@@ -76,7 +79,7 @@ public sealed class TcpRelay : IAsyncDisposable
             {
                 var client = await _listener.AcceptSocketAsync(_stop.Token);
                 var server = new Socket(SocketType.Stream, ProtocolType.Tcp);
-                await server.ConnectAsync(IPAddress.Loopback, _targetPort, _stop.Token);
+                await server.ConnectAsync(IPAddress.Loopback, Volatile.Read(ref _targetPort), _stop.Token);
                 lock (_lock)
                     _sockets.AddRange([client, server]);
                 _ = PumpAsync(client, server, counts: true);

@@ -1,13 +1,15 @@
 using AgileQuant.Agent.Tests.Support;
 
-namespace AgileQuant.Agent.Tests.Board;
+namespace AgileQuant.Agent.Tests.Contract;
 
-public sealed class BoardStoreTests(LocalBoard board) : IDisposable
+/// <summary>The board's store of artifacts, over a transport.</summary>
+public abstract class BoardStoreContract(LocalBoard board) : IDisposable
 {
     private const int Size = 2_000_000;
 
     private readonly DirectoryInfo _local = Directory.CreateTempSubdirectory("aqt-store-");
-    private readonly IRemoteShellFactory _factory = LocalBoard.OpenSsh();
+
+    protected abstract IRemoteShellFactory Factory { get; }
 
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
@@ -73,13 +75,13 @@ public sealed class BoardStoreTests(LocalBoard board) : IDisposable
         var (file, sha) = NewFile(4);
         var root = NewRoot();
         await using var relay = new TcpRelay(board.Sshd.Port);
-        await using (var shell = await _factory.ConnectAsync(board.Through(relay), Cancellation))
+        await using (var shell = await Factory.ConnectAsync(board.Through(relay), Cancellation))
         {
             relay.CutAfter(relay.Sent + Size / 2);
             await Should.ThrowAsync<ConnectionLostException>(PushAsync(shell, file, sha, root));
         }
 
-        await using var again = await _factory.ConnectAsync(board.Through(relay), Cancellation);
+        await using var again = await Factory.ConnectAsync(board.Through(relay), Cancellation);
         var outcome = await PushAsync(again, file, sha, root);
         outcome.Result.ShouldBe(PushResult.Resumed);
         outcome.BytesSent.ShouldBeLessThan(Size);
@@ -134,7 +136,11 @@ public sealed class BoardStoreTests(LocalBoard board) : IDisposable
         await Should.ThrowAsync<ArgumentException>(PushAsync(shell, file, "../../etc/passwd", NewRoot()));
     }
 
-    public void Dispose() => _local.Delete(recursive: true);
+    public void Dispose()
+    {
+        _local.Delete(recursive: true);
+        GC.SuppressFinalize(this);
+    }
 
     // ext4's largest file is 16 TiB.
     private const long MaxFileSize = 15L << 40;
@@ -154,7 +160,7 @@ public sealed class BoardStoreTests(LocalBoard board) : IDisposable
     private async Task<IRemoteShell> ConnectAsync()
     {
         LocalBoard.SkipWithoutSshd();
-        return await _factory.ConnectAsync(board.Settings, Cancellation);
+        return await Factory.ConnectAsync(board.Settings, Cancellation);
     }
 
     private sealed class Last(Action<PushProgress> report) : IProgress<PushProgress>
