@@ -152,7 +152,8 @@ int aq_owner_adopt(const char *root, const char *cluster, uint64_t epoch, struct
     if (code == AQ_OK) {
         // A node that was paused in the middle of adopting must not take the epoch back.
         struct aq_owner owner;
-        if (aq_owner_read(root, &owner, err) && owner.present && strcmp(owner.cluster, cluster) == 0 && owner.epoch > epoch)
+        if (aq_owner_read(root, &owner, err) && owner.present && strcmp(owner.cluster, cluster) == 0 &&
+            owner.epoch > epoch)
             epoch = owner.epoch;
         if (!owner_write(root, cluster, epoch, err)) code = AQ_FAILED;
         aq_locks_drop(&locks);
