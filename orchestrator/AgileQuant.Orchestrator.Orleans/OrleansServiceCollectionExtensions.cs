@@ -1,6 +1,10 @@
+using AgileQuant.Orchestrator.Contracts;
 using AgileQuant.Orchestrator.Orleans.Devices;
+using AgileQuant.Orchestrator.Orleans.Matrices;
 using AgileQuant.Orchestrator.Orleans.Silo;
+using AgileQuant.Orchestrator.Orleans.Work;
 using AgileQuant.Orchestrator.Ownership;
+using AgileQuant.Orchestrator.Packing;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 
@@ -17,6 +21,9 @@ public static class OrleansServiceCollectionExtensions
         services.AddSingleton<LocalLeases>();
         services.AddSingleton<ClusterSilo>();
         services.AddSingleton<IDeviceOwnership, OrleansOwnership>();
+        services.AddSingleton<OfferedJobs>();
+        services.AddSingleton<INodeJobSource, OrleansJobSource>();
+        services.AddSingleton<IMatrixProgress, OrleansMatrixProgress>();
         services.AddHostedService(p => p.GetRequiredService<ClusterSilo>()); // first to start, last to stop
         return services;
     }

@@ -22,6 +22,7 @@ public static class ServiceCollectionExtensions
     public static IServiceCollection AddAgileQuantOrchestrator(this IServiceCollection services, OrchestratorOptions options)
     {
         services.AddSingleton(options);
+        services.TryAddSingleton(TimeProvider.System);
         services.AddSingleton(NodeIdentity.Create(options.NodeName));
         services.TryAddSingleton<IRemoteShellFactory>(_ => new OpenSshShellFactory());
         services.TryAddSingleton<IDeviceOwnership, PostgresLeaseOwnership>();
@@ -37,6 +38,7 @@ public static class ServiceCollectionExtensions
         {
             services.AddSingleton<LocalEngine>();
             services.AddSingleton<NodeJobs>();
+            services.TryAddSingleton<INodeJobSource, FirstComeJobSource>();
             services.AddSingleton<NodeWorkerFactory>();
             services.AddSingleton<Comparison>();
             services.AddSingleton<DriverServices>();
@@ -72,6 +74,8 @@ public static class ServiceCollectionExtensions
         services.AddSingleton<IAssetService, AssetService>();
         services.AddSingleton<IStatusService, StatusService>();
         services.AddSingleton<ISignInService, SignInService>();
+        services.AddSingleton<FeedMatrixProgress>();
+        services.TryAddSingleton<IMatrixProgress>(p => p.GetRequiredService<FeedMatrixProgress>());
         services.AddSingleton<ChangeFeed>();
         services.AddSingleton<IChangeFeed>(p => p.GetRequiredService<ChangeFeed>());
     }

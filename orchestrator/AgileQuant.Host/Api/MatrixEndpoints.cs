@@ -7,9 +7,7 @@ namespace AgileQuant.Host.Api;
 internal static class MatrixEndpoints
 {
     private const int MaxListed = 1000;
-    private static readonly TimeSpan Heartbeat = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan ComparisonLimit = TimeSpan.FromSeconds(30);
-    private static readonly TimeSpan Shortest = TimeSpan.FromMilliseconds(500);
 
     public static void Map(RouteGroupBuilder api)
     {
@@ -87,28 +85,20 @@ internal static class MatrixEndpoints
     }
 
     private static async Task<IResult> WatchAsync(
-        string matrix, IMatrixService service, IChangeFeed feed, IHostApplicationLifetime lifetime, TimeProvider clock, HttpContext context)
+        string matrix, IMatrixService service, IMatrixProgress progress, IHostApplicationLifetime lifetime, TimeProvider clock, HttpContext context)
     {
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted, lifetime.ApplicationStopping);
         var ct = stop.Token;
-        if (await service.FindAsync(matrix, ct) is not { } view)
+        if (await service.FindAsync(matrix, ct) is not { } found)
             return Missing(matrix);
-        var id = view.Summary.Id;
         context.Response.ContentType = "application/x-ndjson";
-        using var changed = new SemaphoreSlim(0, 1);
-        var listener = ListenAsync(feed, id, changed, ct);
         try
         {
-            while (true)
+            await foreach (var view in progress.WatchAsync(found.Summary.Id, ct))
             {
                 await AssetEndpoints.WriteLineAsync(context, view, ct);
                 if (IsOver(view, clock.GetUtcNow()))
                     break;
-                await Task.Delay(Shortest, ct); // changes come in bursts
-                await changed.WaitAsync(Heartbeat, ct);
-                if (await service.FindAsync(id.ToString(), ct) is not { } next)
-                    break;
-                view = next;
             }
         }
         catch (OperationCanceledException)
@@ -116,25 +106,7 @@ internal static class MatrixEndpoints
             // the client went, or the node stops: the stream just ends
         }
 
-        await stop.CancelAsync();
-        await listener;
         return Results.Empty;
-    }
-
-    private static async Task ListenAsync(IChangeFeed feed, Guid id, SemaphoreSlim changed, CancellationToken ct)
-    {
-        try
-        {
-            await foreach (var change in feed.SubscribeAsync(ct))
-            {
-                if (change.Topic == "matrix" && change.Id == id && changed.CurrentCount == 0)
-                    changed.Release();
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            // the watch is over
-        }
     }
 
     private static string UserName(ClaimsPrincipal user) => user.Identity?.Name ?? "cli";

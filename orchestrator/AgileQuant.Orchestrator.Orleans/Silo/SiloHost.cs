@@ -2,7 +2,9 @@ using System.Net;
 using System.Net.Sockets;
 using AgileQuant.Orchestrator.Orleans.Devices;
 using AgileQuant.Orchestrator.Orleans.Storage;
+using AgileQuant.Orchestrator.Orleans.Work;
 using AgileQuant.Orchestrator.Ownership;
+using AgileQuant.Orchestrator.Services;
 using AgileQuant.Orchestrator.Storage;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
@@ -39,11 +41,14 @@ internal static class SiloHost
             silo.Configure<ClusterMembershipOptions>(o => SiloTiming.Apply(o, lease));
             silo.Configure<SiloMessagingOptions>(o => o.ResponseTimeout = o.SystemResponseTimeout = SiloTiming.CallTimeout(lease));
             silo.Configure<ConnectionOptions>(o => o.OpenConnectionTimeout = lease / 6);
+            // A cached place of a grain that has ended would bring the next one to the same silo, past the directors below.
+            silo.Configure<GrainDirectoryOptions>(o => o.CachingStrategy = GrainDirectoryOptions.CachingStrategyType.None);
             var port = settings.Port > 0 ? settings.Port : FreePort(settings.Address);
             silo.ConfigureEndpoints(settings.Address, port, gatewayPort: 0);
             AddTls(silo, settings);
             AddProviders(silo);
             silo.AddPlacementDirector<FairSharePlacement, FairShareDirector>();
+            silo.AddPlacementDirector<LeastWorkPlacement, LeastWorkDirector>();
         });
         return builder.Build();
     }
@@ -78,6 +83,9 @@ internal static class SiloHost
         silo.AddSingleton(node.GetRequiredService<NodeIdentity>());
         silo.AddSingleton(node.GetRequiredService<LeaseStore>());
         silo.AddSingleton(node.GetRequiredService<LocalLeases>());
+        silo.AddSingleton(node.GetRequiredService<OfferedJobs>());
+        silo.AddSingleton(node.GetRequiredService<NodeJobStore>());
+        silo.AddSingleton(node.GetRequiredService<FeedMatrixProgress>());
         silo.TryAddSingleton(TimeProvider.System);
         silo.AddSingleton<DeviceActivity>();
     }

@@ -9,7 +9,7 @@ namespace AgileQuant.Orchestrator.Packing;
 
 /// <summary>Claims jobs of this node one after the other and does them, sharing the host politely with timing jobs.</summary>
 public sealed partial class NodeWorker(
-    NodeJobStore jobs, NodeJobs work, HostUseStore hosts, NodeIdentity node, OrchestratorOptions options, WakeSignal wake, ILogger<NodeWorker> logger)
+    NodeJobStore jobs, INodeJobSource source, NodeJobs work, HostUseStore hosts, NodeIdentity node, OrchestratorOptions options, WakeSignal wake, ILogger<NodeWorker> logger)
 {
     private static readonly TimeSpan RetryFirst = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan RetryLongest = TimeSpan.FromMinutes(1);
@@ -50,7 +50,7 @@ public sealed partial class NodeWorker(
             return false;
         try
         {
-            if (await jobs.ClaimAsync(ct) is not { } job)
+            if (await source.NextAsync(ct) is not { } job)
                 return false;
             await DoAsync(job, holder, ct);
             return true;

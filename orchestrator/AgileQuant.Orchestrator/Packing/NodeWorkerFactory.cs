@@ -7,7 +7,7 @@ namespace AgileQuant.Orchestrator.Packing;
 
 /// <summary>Makes as many workers as a node runs.</summary>
 public sealed class NodeWorkerFactory(
-    NodeJobStore jobs, NodeJobs work, HostUseStore hosts, NodeIdentity node, OrchestratorOptions options, WakeSignal wake, ILogger<NodeWorker> logger)
+    NodeJobStore jobs, INodeJobSource source, NodeJobs work, HostUseStore hosts, NodeIdentity node, OrchestratorOptions options, WakeSignal wake, ILogger<NodeWorker> logger)
 {
-    public NodeWorker Create() => new(jobs, work, hosts, node, options, wake, logger);
+    public NodeWorker Create() => new(jobs, source, work, hosts, node, options, wake, logger);
 }

@@ -33,6 +33,12 @@ public sealed class ScoreInput
     public string Model { get; init; } = "";
 }
 
+/// <summary>A live node's own work.</summary>
+/// <param name="NodeId">The node.</param>
+/// <param name="Running">Packs, token files and scores that it makes now.</param>
+/// <param name="HostTaken">A timing job has its machine to itself, or waits for it.</param>
+public sealed record NodeLoad(Guid NodeId, long Running, bool HostTaken);
+
 /// <summary>Rows of jobs that nodes do themselves. A claim is a lease of its own; results are written only under its epoch.</summary>
 public sealed class NodeJobStore(Database database, NodeIdentity node, OrchestratorOptions options)
 {
@@ -50,22 +56,42 @@ public sealed class NodeJobStore(Database database, NodeIdentity node, Orchestra
             where l.node_job_id = n.id and m.cancel_requested_at is null and m.finished_at is null)
         """;
 
+    private const string Order = "case n.kind when 'tokens' then 0 when 'pack' then 1 else 2 end, n.created_at";
+
     public Task<bool> AnyAsync(CancellationToken ct) =>
         database.FirstAsync<bool>($"select exists (select 1 from node_job n where {Claimable})", null, ct);
 
     /// <summary>Takes one job; several nodes never take the same.</summary>
-    public Task<NodeJobRow?> ClaimAsync(CancellationToken ct) =>
+    public Task<NodeJobRow?> ClaimAsync(CancellationToken ct) => ClaimAsync(null, ct);
+
+    /// <summary>Takes this very job, or any when it is null; null when it cannot be had (any more).</summary>
+    public Task<NodeJobRow?> ClaimAsync(Guid? job, CancellationToken ct) =>
         database.FirstAsync<NodeJobRow>(
             $"""
             update node_job set state = 'running', lease_node = @node, lease_until = clock_timestamp() + @lease, epoch = epoch + 1,
                 attempts = attempts + 1, progress = 0, reason = null, started_at = coalesce(started_at, clock_timestamp())
             where id = (
-                select n.id from node_job n where {Claimable}
-                order by case n.kind when 'tokens' then 0 when 'pack' then 1 else 2 end, n.created_at
+                select n.id from node_job n where {Claimable} and (@job::uuid is null or n.id = @job)
+                order by {Order}
                 limit 1 for update skip locked)
             returning id, kind, subject_id, epoch, attempts, max_attempts
             """,
-            new { node = node.Id, lease = options.Lease }, ct);
+            new { job, node = node.Id, lease = options.Lease }, ct);
+
+    /// <summary>Jobs that could be taken now, the first to do first.</summary>
+    public Task<List<Guid>> ClaimableAsync(int most, CancellationToken ct) =>
+        database.QueryAsync<Guid>($"select n.id from node_job n where {Claimable} order by {Order} limit @most", new { most }, ct);
+
+    /// <summary>What the live nodes do, for choosing one of them.</summary>
+    public Task<List<NodeLoad>> LoadsAsync(CancellationToken ct) =>
+        database.QueryAsync<NodeLoad>(
+            """
+            select n.id as node_id,
+                (select count(*) from node_job j where j.lease_node = n.id and j.state = 'running' and j.lease_until > clock_timestamp()) as running,
+                exists (select 1 from host_use u where u.boot_id = n.boot_id and u.exclusive and u.until > clock_timestamp()) as host_taken
+            from live_node n
+            """,
+            null, ct);
 
     /// <summary>False: the claim is lost, stop.</summary>
     public async Task<bool> RenewAsync(NodeJobRow job, double progress, CancellationToken ct) =>

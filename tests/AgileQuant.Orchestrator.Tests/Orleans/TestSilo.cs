@@ -1,9 +1,9 @@
-using AgileQuant.Orchestrator.Driving;
+using AgileQuant.Orchestrator.Contracts;
 using AgileQuant.Orchestrator.Orleans;
 using AgileQuant.Orchestrator.Orleans.Devices;
 using AgileQuant.Orchestrator.Orleans.Silo;
 using AgileQuant.Orchestrator.Ownership;
-using AgileQuant.Orchestrator.Storage;
+using AgileQuant.Orchestrator.Services;
 using AgileQuant.Orchestrator.Tests.Support;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
@@ -40,17 +40,15 @@ internal sealed class TestSilo : IAsyncDisposable
         var options = store.Options with { NodeName = node.Name, Lease = lease ?? store.Options.Lease };
         var services = new ServiceCollection();
         services.AddLogging(l => l.AddProvider(new TestLog()).AddFilter("Orleans", LogLevel.Warning).AddFilter("Microsoft", LogLevel.Warning));
-        services.AddSingleton(options);
-        services.AddSingleton(node);
-        services.AddSingleton<Database>();
-        services.AddSingleton<NodeStore>();
-        services.AddSingleton<LeaseStore>();
-        services.AddSingleton<WakeSignal>();
         services.AddOrleansOwnership(settings ?? new SiloSettings());
+        services.AddAgileQuantOrchestrator(options with { RunNode = false });
+        services.AddSingleton(node);
+        services.AddSingleton<IMatrixService>(p => new CountingMatrices(ActivatorUtilities.CreateInstance<MatrixService>(p)));
         var silo = new TestSilo(services.BuildServiceProvider(), node);
         try
         {
             await silo.Silo.StartAsync(TestContext.Current.CancellationToken);
+            await silo.Get<ChangeFeed>().StartAsync(TestContext.Current.CancellationToken);
         }
         catch
         {
@@ -65,6 +63,7 @@ internal sealed class TestSilo : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        await Get<ChangeFeed>().StopAsync(CancellationToken.None);
         await Silo.StopAsync(CancellationToken.None);
         await _services.DisposeAsync();
     }
