@@ -44,6 +44,13 @@ bool aq_packed_bytes(const struct aq_kernels *kernels, enum aq_format format, si
     return aq_mul(rows, k / 2, bytes);
 }
 
+void aq_pack_f16(uint16_t *dst, const uint16_t *src, size_t n, size_t k) {
+    enum { NR = 16 };
+    for (size_t first = 0; first < n; first += NR, dst += k * NR)
+        for (size_t j = 0; j < NR; j++)
+            for (size_t i = 0; i < k; i++) dst[i * NR + j] = first + j < n ? src[(first + j) * k + i] : 0;
+}
+
 void aq_pack_i4_scales(const struct aq_kernels *kernels, uint16_t *dst, const uint16_t *src, size_t n, size_t groups) {
     size_t nr = kernels->panel[AQ_I4], rows = aq_panels(kernels, AQ_I4, n) * nr;
     for (size_t row = 0; row < rows; row++)

@@ -87,6 +87,8 @@ const struct aq_kernels *aq_kernels_select(const char *isa, struct aq_error *err
 size_t aq_panels(const struct aq_kernels *kernels, enum aq_format format, size_t n);
 // Bytes of packed weights; false when the sizes overflow.
 bool aq_packed_bytes(const struct aq_kernels *kernels, enum aq_format format, size_t n, size_t k, size_t *bytes);
+// fp16 panels of 16 outputs, [k][16]: every table's.
+void aq_pack_f16(uint16_t *dst, const uint16_t *src, size_t n, size_t k);
 // Scales of an I4 matrix: [groups][n] in memory order of the file ([groups, out]: groups fastest) to panels.
 void aq_pack_i4_scales(const struct aq_kernels *kernels, uint16_t *dst, const uint16_t *src, size_t n, size_t groups);
 

@@ -24,15 +24,15 @@ void avx2_pack_i4(uint8_t *dst, const uint8_t *src, size_t n, size_t padded) {
             }
 }
 
-AVX2_INLINE __m256i broadcast_quad(const int8_t *x) {
+AQ_INLINE __m256i broadcast_quad(const int8_t *x) {
     int32_t quad;
     memcpy(&quad, x, sizeof quad);
     return _mm256_set1_epi32(quad);
 }
 
 // 16-bit chains over `quads` steps. Weights: unpacked (64 bytes a step) or packed (32 bytes).
-AVX2_INLINE void chain(const int rows, __m256i acc[AVX2_MR][2], const int8_t *x, size_t ld, const uint8_t *unpacked,
-                       const uint8_t *packed, size_t quads) {
+AQ_INLINE void chain(const int rows, __m256i acc[AVX2_MR][2], const int8_t *x, size_t ld, const uint8_t *unpacked,
+                     const uint8_t *packed, size_t quads) {
     const __m256i mask = _mm256_set1_epi8(15);
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
@@ -65,8 +65,8 @@ static void store_group(const struct aq_product *p, size_t row, size_t output, s
 
 // One tile. run: inputs of a chain, when it is a constant (32), else 0: as long as the bounds allow. single: a group is
 // one chain, so no int32 accumulators are carried.
-AVX2_INLINE void tile(const int rows, const size_t run, const bool single, const struct aq_product *p, size_t row,
-                      size_t panel, const uint8_t *unpacked, const uint8_t *packed) {
+AQ_INLINE void tile(const int rows, const size_t run, const bool single, const struct aq_product *p, size_t row,
+                    size_t panel, const uint8_t *unpacked, const uint8_t *packed) {
     const struct aq_matrix *w = p->w;
     size_t ld = p->rows->ld, columns = w->n - panel * AVX2_NR;
     size_t longest = run ? run : aq_min(w->group, LONG_CHAIN);
@@ -146,20 +146,20 @@ static void unpack_panel(uint8_t *dst, const uint8_t *src, size_t bytes) {
     }
 }
 
-AVX2_INLINE void product(const size_t run, const bool single, const struct aq_product *p) {
+AQ_INLINE void product(const size_t run, const bool single, const struct aq_product *p) {
     size_t bytes = p->w->padded / 2 * AVX2_NR;
     for (size_t panel = p->first; panel < p->last; panel++) {
         const uint8_t *packed = (const uint8_t *)p->w->weights + panel * bytes;
         if (p->m <= AVX2_MR) {
 #define TILE(rows) tile(rows, run, single, p, row, panel, NULL, packed)
-            AVX2_FOR_TILES(p->m, TILE);
+            AQ_FOR_TILES(p->m, AVX2_MR, TILE);
 #undef TILE
             continue;
         }
         uint8_t *unpacked = p->scratch; // unpacked once for all rows but the last few
         unpack_panel(unpacked, packed, bytes);
 #define TILE(rows) tile(rows, run, single, p, row, panel, rows == AVX2_MR ? unpacked : NULL, packed)
-        AVX2_FOR_TILES(p->m, TILE);
+        AQ_FOR_TILES(p->m, AVX2_MR, TILE);
 #undef TILE
     }
 }

@@ -13,19 +13,18 @@ void avx2_pack_i8(int8_t *dst, const int8_t *src, size_t n, size_t k) {
                 dst[(i / 2 * AVX2_NR + j) * 2 + i % 2] = first + j < n && i < k ? src[(first + j) * k + i] : 0;
 }
 
-AVX2_INLINE __m256i load_pairs(const int8_t *w) {
+AQ_INLINE __m256i load_pairs(const int8_t *w) {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)w));
 }
 
-AVX2_INLINE __m256i broadcast_pair(const int16_t *x) {
+AQ_INLINE __m256i broadcast_pair(const int16_t *x) {
     int32_t pair;
     memcpy(&pair, x, sizeof pair);
     return _mm256_set1_epi32(pair);
 }
 
 // y = s_x * (s_w * (float)acc); no FMA, so that all instruction sets round alike.
-AVX2_INLINE void store(const struct aq_product *p, size_t row, size_t output, __m256i acc, size_t columns,
-                       size_t from) {
+AQ_INLINE void store(const struct aq_product *p, size_t row, size_t output, __m256i acc, size_t columns, size_t from) {
     __m256i mask = avx2_mask(columns, from);
     if (p->accumulators) {
         _mm256_maskstore_epi32(p->accumulators + row * p->w->n + output, mask, acc);
@@ -41,8 +40,8 @@ AVX2_INLINE void store(const struct aq_product *p, size_t row, size_t output, __
 }
 
 // Weights: widened (wide) or as packed (narrow).
-AVX2_INLINE void tile(const int rows, const struct aq_product *p, size_t row, size_t panel, const int16_t *wide,
-                      const int8_t *narrow) {
+AQ_INLINE void tile(const int rows, const struct aq_product *p, size_t row, size_t panel, const int16_t *wide,
+                    const int8_t *narrow) {
     size_t pairs = (p->w->k + 1) / 2, ld = p->rows->ld;
     const int16_t *x = p->rows->q16 + row * ld;
     __m256i acc[AVX2_MR][2];
@@ -72,14 +71,14 @@ void avx2_product_i8(const struct aq_product *p) {
         const int8_t *narrow = (const int8_t *)p->w->weights + panel * bytes;
         if (p->m <= AVX2_MR) {
 #define TILE(rows) tile(rows, p, row, panel, NULL, narrow)
-            AVX2_FOR_TILES(p->m, TILE);
+            AQ_FOR_TILES(p->m, AVX2_MR, TILE);
 #undef TILE
             continue;
         }
         int16_t *wide = p->scratch; // widened once for all rows
         for (size_t i = 0; i < bytes; i += 16) _mm256_store_si256((__m256i *)(wide + i), load_pairs(narrow + i));
 #define TILE(rows) tile(rows, p, row, panel, wide, NULL)
-        AVX2_FOR_TILES(p->m, TILE);
+        AQ_FOR_TILES(p->m, AVX2_MR, TILE);
 #undef TILE
     }
 }

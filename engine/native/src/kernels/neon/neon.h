@@ -4,42 +4,20 @@
 
 #include "../half.h"
 #include "../kernels.h"
+#include "../tiles.h"
 
 #include <arm_neon.h>
 
 enum { NEON_NR_F16 = 16, NEON_NR_INT = 4, NEON_MR = 4 };
 
-#define NEON_INLINE static inline __attribute__((always_inline))
-
-void neon_pack_f16(uint16_t *dst, const uint16_t *src, size_t n, size_t k);
 void neon_pack_i8(int8_t *dst, const int8_t *src, size_t n, size_t k);
 void neon_pack_i4(uint8_t *dst, const uint8_t *src, size_t n, size_t padded);
 void neon_product_f16(const struct aq_product *p);
 void neon_product_i8(const struct aq_product *p);
 void neon_product_i4(const struct aq_product *p);
 
-NEON_INLINE float32x4_t neon_load_half(const uint16_t *w) {
+AQ_INLINE float32x4_t neon_load_half(const uint16_t *w) {
     return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(w)));
 }
-
-// Calls TILE(rows) for full tiles of 4 rows, then once for the rest; rows is a constant in every call.
-#define NEON_FOR_TILES(m, TILE)                                                                                        \
-    do {                                                                                                               \
-        size_t row = 0;                                                                                                \
-        for (; row + NEON_MR <= (m); row += NEON_MR) TILE(4);                                                          \
-        switch ((m)-row) {                                                                                             \
-        case 3:                                                                                                        \
-            TILE(3);                                                                                                   \
-            break;                                                                                                     \
-        case 2:                                                                                                        \
-            TILE(2);                                                                                                   \
-            break;                                                                                                     \
-        case 1:                                                                                                        \
-            TILE(1);                                                                                                   \
-            break;                                                                                                     \
-        default:                                                                                                       \
-            break;                                                                                                     \
-        }                                                                                                              \
-    } while (0)
 
 #endif

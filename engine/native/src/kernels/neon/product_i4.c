@@ -21,8 +21,8 @@ void neon_pack_i4(uint8_t *dst, const uint8_t *src, size_t n, size_t padded) {
 }
 
 // Sum over `runs` runs, one int32 lane an output, for every row.
-NEON_INLINE void chain(const int rows, int32x4_t acc[NEON_MR], const int8_t *x, size_t ld, const uint8_t *w,
-                       size_t runs) {
+AQ_INLINE void chain(const int rows, int32x4_t acc[NEON_MR], const int8_t *x, size_t ld, const uint8_t *w,
+                     size_t runs) {
     int16x8_t part[NEON_MR][NEON_NR_INT];
 #pragma GCC unroll 4
     for (int r = 0; r < rows; r++)
@@ -55,7 +55,7 @@ NEON_INLINE void chain(const int rows, int32x4_t acc[NEON_MR], const int8_t *x, 
     }
 }
 
-NEON_INLINE void tile(const int rows, const struct aq_product *p, size_t row, size_t panel) {
+AQ_INLINE void tile(const int rows, const struct aq_product *p, size_t row, size_t panel) {
     const struct aq_matrix *w = p->w;
     size_t ld = p->rows->ld, output = panel * NEON_NR_INT, columns = aq_min(NEON_NR_INT, w->n - output);
     size_t longest = p->rows->limit <= 7 ? 4096 : 256;
@@ -92,7 +92,7 @@ NEON_INLINE void tile(const int rows, const struct aq_product *p, size_t row, si
 void neon_product_i4(const struct aq_product *p) {
     for (size_t panel = p->first; panel < p->last; panel++) {
 #define TILE(rows) tile(rows, p, row, panel)
-        NEON_FOR_TILES(p->m, TILE);
+        AQ_FOR_TILES(p->m, NEON_MR, TILE);
 #undef TILE
     }
 }

@@ -18,7 +18,7 @@ void neon_pack_i8(int8_t *dst, const int8_t *src, size_t n, size_t k) {
                 }
 }
 
-NEON_INLINE int32x4_t sum_lanes(const int32x4_t acc[4]) {
+AQ_INLINE int32x4_t sum_lanes(const int32x4_t acc[4]) {
     return vpaddq_s32(vpaddq_s32(acc[0], acc[1]), vpaddq_s32(acc[2], acc[3]));
 }
 
@@ -35,7 +35,7 @@ static void store(const struct aq_product *p, size_t row, size_t output, int32x4
     }
 }
 
-NEON_INLINE void tile(const int rows, const struct aq_product *p, size_t row, size_t panel) {
+AQ_INLINE void tile(const int rows, const struct aq_product *p, size_t row, size_t panel) {
     size_t steps = (p->w->k + STEP - 1) / STEP, ld = p->rows->ld;
     const int8_t *w = (const int8_t *)p->w->weights + panel * steps * STEP * NEON_NR_INT;
     const int8_t *x = p->rows->q + row * ld;
@@ -65,7 +65,7 @@ NEON_INLINE void tile(const int rows, const struct aq_product *p, size_t row, si
 void neon_product_i8(const struct aq_product *p) {
     for (size_t panel = p->first; panel < p->last; panel++) {
 #define TILE(rows) tile(rows, p, row, panel)
-        NEON_FOR_TILES(p->m, TILE);
+        AQ_FOR_TILES(p->m, NEON_MR, TILE);
 #undef TILE
     }
 }

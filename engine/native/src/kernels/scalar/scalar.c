@@ -13,12 +13,6 @@ static size_t scratch_bytes(size_t k) {
     return 64;
 }
 
-static void pack_f16(uint16_t *dst, const uint16_t *src, size_t n, size_t k) {
-    for (size_t first = 0; first < n; first += NR, dst += k * NR)
-        for (size_t j = 0; j < NR; j++)
-            for (size_t i = 0; i < k; i++) dst[i * NR + j] = first + j < n ? src[(first + j) * k + i] : 0;
-}
-
 static void pack_i8(int8_t *dst, const int8_t *src, size_t n, size_t k) {
     memcpy(dst, src, n * k);
 }
@@ -125,7 +119,7 @@ const struct aq_kernels aq_kernels_scalar = {
     .supported = supported,
     .panel = {NR, 1, 1},
     .scratch_bytes = scratch_bytes,
-    .pack_f16 = pack_f16,
+    .pack_f16 = aq_pack_f16,
     .pack_i8 = pack_i8,
     .pack_i4 = pack_i4,
     .k_unit_i8 = 1,

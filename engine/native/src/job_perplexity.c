@@ -1,0 +1,123 @@
+// Blocks of windows that are scored token by token.
+#include "job_parts.h"
+
+#include "sha256.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Scores one window into nll[targets]; returns the sum in *sum.
+static bool score_window(struct aq_running *job, uint64_t window, int32_t *ids, float *nll, double *sum,
+                         struct aq_error *err) {
+    const struct aq_plan *plan = job->plan;
+    uint32_t n = plan->window, targets = aq_window_targets(plan->convention, n), first = n - targets - 1;
+    memcpy(ids, job->tokens.ids + window * n, n * sizeof *ids);
+    if (plan->convention == AQ_LLAMA_CPP && job->tokens.adds_bos) ids[0] = job->tokens.bos;
+    aq_session_reset(job->session);
+    *sum = 0;
+    size_t step = aq_min(plan->ubatch, plan->context);
+    // Row r predicts id r + 1; rows first..n-2 are scored.
+    for (size_t at = 0; at + 1 < n; at += step) {
+        size_t count = aq_min(step, n - at);
+        if (!aq_session_forward(job->session, ids + at, count, err)) return false;
+        size_t last = aq_min(at + count, (size_t)n - 1);
+        for (size_t row = aq_max(at, first); row < last;) {
+            size_t rows = aq_min(last - row, AQ_JOB_LOGIT_ROWS);
+            double out[AQ_JOB_LOGIT_ROWS];
+            aq_session_logits(job->session, row - at, rows);
+            aq_session_nll(job->session, ids + row + 1, rows, out);
+            for (size_t i = 0; i < rows; i++) {
+                if (!isfinite(out[i])) return aq_fail(err, "not-finite", "the model gives no finite probability");
+                nll[row - first + i] = (float)out[i];
+                *sum += out[i];
+            }
+            row += rows;
+        }
+    }
+    return true;
+}
+
+static bool score_windows(struct aq_running *job, const struct aq_plan_block *block, float *nll, uint64_t *ns,
+                          struct aq_error *err) {
+    const struct aq_plan *plan = job->plan;
+    uint32_t targets = aq_window_targets(plan->convention, plan->window);
+    int32_t *ids = malloc(plan->window * sizeof *ids);
+    if (!ids) return aq_fail(err, "memory", "out of memory for a window");
+    bool ok = true;
+    for (uint64_t w = 0; ok && w < plan->windows; w++) {
+        double sum;
+        uint64_t start = aq_now_ns();
+        ok = score_window(job, plan->first_window + w, ids, nll + w * targets, &sum, err);
+        if (!ok) break;
+        ns[w] = aq_now_ns() - start;
+        struct aq_text t = {0};
+        aq_json_kv_int(&t, "block", block->index);
+        aq_json_kv_int(&t, "window", (int64_t)(plan->first_window + w));
+        aq_json_kv_int(&t, "targets", targets);
+        aq_json_key(&t, "nll_sum");
+        aq_text_printf(&t, "%.17g", sum);
+        ok = aq_journal_event(&job->journal, "window", &t, false);
+        if (!ok) *err = job->journal.error;
+        aq_text_free(&t);
+    }
+    free(ids);
+    return ok;
+}
+
+static bool read_tokens(struct aq_running *job, struct aq_error *err) {
+    const struct aq_plan *plan = job->plan;
+    char path[4096];
+    if (!job->have_tokens) {
+        if (!aq_job_verify(job, plan->tokens, path, sizeof path, err) || !aq_tokens_read(&job->tokens, path, err))
+            return false;
+        job->have_tokens = true;
+    }
+    if (job->tokens.vocab > job->model.vocab)
+        return aq_fail(err, "tokens", "the token file is for a vocabulary of %u, the model has %zu", job->tokens.vocab,
+                       job->model.vocab);
+    uint64_t available = job->tokens.count / plan->window;
+    if (plan->first_window + plan->windows > available)
+        return aq_fail(err, "tokens", "windows %llu to %llu asked for, the text has %llu of %u ids",
+                       (unsigned long long)plan->first_window,
+                       (unsigned long long)(plan->first_window + plan->windows - 1), (unsigned long long)available,
+                       plan->window);
+    return true;
+}
+
+bool aq_job_perplexity_block(struct aq_running *job, const struct aq_plan_block *block, struct aq_text *result,
+                             char nll_name[32], char nll_sha256[65], struct aq_error *err) {
+    const struct aq_plan *plan = job->plan;
+    char path[4200];
+    if (!read_tokens(job, err)) return false;
+    uint32_t targets = aq_window_targets(plan->convention, plan->window);
+    size_t bytes;
+    if (!aq_mul(plan->windows, targets * sizeof(float), &bytes)) return aq_fail(err, "memory", "too many windows");
+    float *nll = malloc(bytes);
+    uint64_t *ns = calloc(plan->windows, sizeof *ns);
+    bool ok = nll && ns;
+    if (!ok) aq_fail(err, "memory", "out of memory for the results of %llu windows", (unsigned long long)plan->windows);
+    ok = ok && score_windows(job, block, nll, ns, err);
+    if (ok) {
+        snprintf(nll_name, 32, "nll-%u.f32", block->index);
+        ok = aq_path(path, sizeof path, "%s/%s", job->folder, nll_name) && aq_replace_file(path, nll, bytes, err);
+    }
+    if (ok) {
+        struct aq_sha256 hash; // every supported target is little-endian
+        aq_sha256_init(&hash);
+        aq_sha256_add(&hash, nll, bytes);
+        aq_sha256_end(&hash, nll_sha256);
+        aq_json_kv_string(result, "convention", plan->convention == AQ_GPTQ ? "gptq" : "llama.cpp");
+        aq_json_kv_int(result, "n", plan->window);
+        aq_json_kv_int(result, "first", (int64_t)plan->first_window);
+        aq_json_kv_int(result, "windows", (int64_t)plan->windows);
+        aq_json_kv_int(result, "targets", targets);
+        aq_json_kv_string(result, "nll_file", nll_name);
+        aq_json_kv_string(result, "nll_sha256", nll_sha256);
+        aq_job_add_ns(result, "ns", ns, plan->windows);
+    }
+    free(nll);
+    free(ns);
+    return ok;
+}

@@ -1,0 +1,34 @@
+// Linears: integer or fp16 products of all rows, their panels shared out among the threads.
+#include "session.h"
+
+// [first, last) counts panels of all parts one after the other.
+static void run_products(void *context, size_t first, size_t last, unsigned thread) {
+    struct aq_products *ps = context;
+    for (size_t i = 0; i < ps->count && first < last; i++) {
+        if (first < ps->panels[i]) {
+            struct aq_product p = ps->part[i];
+            p.first = first;
+            p.last = aq_min(last, ps->panels[i]);
+            p.scratch = ps->s->scratch + thread * ps->s->scratch_thread;
+            ps->s->kernels->product[p.w->format](&p);
+            first = p.last;
+        }
+        first -= ps->panels[i];
+        last -= ps->panels[i];
+        if ((ptrdiff_t)last <= 0) return;
+    }
+}
+
+void aq_products_add(struct aq_products *ps, const struct aq_matrix *w, const float *x, size_t ldx, float *y,
+                     size_t ldy) {
+    struct aq_product *p = &ps->part[ps->count];
+    *p = (struct aq_product){.w = w, .m = ps->m, .x = x, .ldx = ldx, .rows = &ps->s->quantized, .y = y, .ldy = ldy};
+    ps->panels[ps->count++] = aq_panels(ps->s->kernels, w->format, w->n);
+}
+
+void aq_products_run(struct aq_products *ps) {
+    size_t total = 0, threads = aq_pool_threads(ps->s->pool);
+    for (size_t i = 0; i < ps->count; i++) total += ps->panels[i];
+    // Enough chunks to balance cores of unequal speed, few enough to keep streams long.
+    aq_pool_run(ps->s->pool, total, aq_max(1, total / (threads * 8)), run_products, ps);
+}

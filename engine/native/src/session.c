@@ -1,0 +1,127 @@
+// A session's memory: one piece, carved into buffers of known strides.
+#include "session.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+// Strides that are multiples of a kilobyte would put the rows of a tile into the same few cache sets.
+static size_t row_stride(size_t n) {
+    n = aq_round_up(n, 16);
+    return n % 256 == 0 ? n + 16 : n;
+}
+
+// Gives out 64-byte aligned pieces; with base NULL it only counts.
+struct carver {
+    uint8_t *base;
+    size_t used;
+    bool overflow;
+};
+
+static void *carve(struct carver *c, size_t a, size_t b, size_t unit) {
+    size_t bytes;
+    if (!aq_mul(a, b, &bytes) || !aq_mul(bytes, unit, &bytes) || bytes > SIZE_MAX / 4 || c->used > SIZE_MAX / 4) {
+        c->overflow = true;
+        return NULL;
+    }
+    void *p = c->base ? c->base + c->used : NULL;
+    c->used += aq_round_up(bytes, 64);
+    return p;
+}
+
+static void lay_out(struct aq_session *s, struct carver *c) {
+    const struct aq_model *m = s->model;
+    size_t nr = s->kernels->panel[AQ_F16], widest = aq_max(m->dim, m->ffn), half = m->rope_dim / 2;
+    size_t capacity = aq_round_up(s->context, nr), heads = m->layers * m->kv_heads;
+    s->ld = row_stride(m->dim);
+    s->ld_kv = row_stride(m->kv_dim);
+    s->ld_ffn = row_stride(m->ffn);
+    s->ld_scores = row_stride(s->context);
+    s->x = carve(c, s->chunk, s->ld, 4);
+    s->normed = carve(c, s->chunk, s->ld, 4);
+    s->q = carve(c, s->chunk, s->ld, 4);
+    s->k = carve(c, s->chunk, s->ld_kv, 4);
+    s->v = carve(c, s->chunk, s->ld_kv, 4);
+    s->mixed = carve(c, s->chunk, s->ld, 4);
+    s->gate = carve(c, s->chunk, s->ld_ffn, 4);
+    s->up = carve(c, s->chunk, s->ld_ffn, 4);
+    s->logits = carve(c, s->logit_rows, m->vocab, 4);
+    s->cosine = carve(c, s->context, half, 4);
+    s->sine = carve(c, s->context, half, 4);
+    s->quantized.ld = aq_round_up(widest, 128) + 32;
+    if (m->precision != AQ_FP16) {
+        size_t rows = aq_max(s->chunk, s->logit_rows);
+        s->quantized.q = carve(c, rows, s->quantized.ld, 1);
+        s->quantized.q16 = carve(c, rows, s->quantized.ld, 2);
+        s->quantized.offsets = carve(c, rows, s->quantized.ld / 32, 4);
+        s->quantized.scale = carve(c, rows, 1, 4);
+    }
+    s->head_keys = capacity * m->head_dim;
+    s->head_values = aq_round_up(m->head_dim, nr) * capacity;
+    s->keys = carve(c, heads, s->head_keys, 2);
+    s->values = carve(c, heads, s->head_values, 2);
+    s->scratch_kernel = aq_round_up(s->kernels->scratch_bytes(aq_max(widest, s->context)), 64);
+    s->scratch_thread = s->scratch_kernel + aq_round_up(aq_max(AQ_TILE, m->heads) * s->ld_scores * 4, 64);
+    s->scratch = carve(c, aq_pool_threads(s->pool), s->scratch_thread, 1);
+}
+
+// Angles pos * base^(-2i/d) / freqs[i] in fp64.
+static void fill_rope(struct aq_session *s) {
+    const struct aq_model *m = s->model;
+    size_t half = m->rope_dim / 2;
+    for (size_t i = 0; i < half; i++) {
+        double frequency = pow(m->rope_base, -2.0 * (double)i / (double)m->rope_dim);
+        if (m->rope_freqs) frequency /= (double)m->rope_freqs[i];
+        for (size_t p = 0; p < s->context; p++) {
+            s->cosine[p * half + i] = (float)cos((double)p * frequency);
+            s->sine[p * half + i] = (float)sin((double)p * frequency);
+        }
+    }
+}
+
+struct aq_session *aq_session_create(const struct aq_model *model, struct aq_pool *pool, size_t context, size_t chunk,
+                                     size_t logit_rows, const atomic_bool *stop, struct aq_error *err) {
+    if (context < 1 || context > (1u << 24) || chunk < 1 || chunk > (1u << 16) || logit_rows < 1) {
+        aq_fail(err, "plan", "context %zu or chunk %zu is out of range", context, chunk);
+        return NULL;
+    }
+    struct aq_session *s = calloc(1, sizeof *s);
+    if (!s) {
+        aq_fail(err, "memory", "out of memory for a session");
+        return NULL;
+    }
+    s->model = model;
+    s->kernels = model->kernels;
+    s->pool = pool;
+    s->stop = stop;
+    s->context = context;
+    s->chunk = aq_min(chunk, context);
+    s->logit_rows = aq_min(logit_rows, s->chunk);
+    struct carver counter = {0};
+    lay_out(s, &counter);
+    if (counter.overflow) {
+        aq_fail(err, "memory", "context %zu with %zu rows a step is too big", context, chunk);
+        free(s);
+        return NULL;
+    }
+    s->memory_size = counter.used;
+    s->memory = aq_big_alloc(counter.used, "the KV cache and buffers", err);
+    if (!s->memory) {
+        free(s);
+        return NULL;
+    }
+    struct carver c = {.base = s->memory};
+    lay_out(s, &c);
+    fill_rope(s);
+    return s;
+}
+
+void aq_session_free(struct aq_session *s) {
+    if (!s) return;
+    aq_big_free(s->memory, s->memory_size);
+    free(s);
+}
+
+void aq_session_reset(struct aq_session *s) {
+    s->position = 0;
+    s->rows = 0;
+}
