@@ -18,6 +18,7 @@ public sealed partial class ClusterSilo(
     private volatile TaskCompletionSource<string> _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile IHost? _host;
     private Task _supervising = Task.CompletedTask;
+    private int _disposed;
 
     /// <summary>Grains of the cluster; null while this node has no silo.</summary>
     public IGrainFactory? Grains => _host?.Services.GetRequiredService<IGrainFactory>();
@@ -57,8 +58,11 @@ public sealed partial class ClusterSilo(
         await LeaveAsync(TimeSpan.Zero);
     }
 
+    /// <summary>A container that knows it under two names disposes it twice.</summary>
     public async ValueTask DisposeAsync()
     {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
         await _stop.CancelAsync();
         await _supervising;
         await LeaveAsync(TimeSpan.Zero);

@@ -24,7 +24,8 @@ internal sealed class NodeProcess : IAsyncDisposable
 
     public BenchClient Client { get; }
 
-    public bool HasExited => _process.HasExited;
+    /// <summary>Of the process, when it has ended.</summary>
+    public int ExitCode => _process.ExitCode;
 
     public string LogFile => Path.Combine(Home.Folder, "process.log");
 
