@@ -18,9 +18,12 @@ public sealed class FlavourTests(ITestOutputHelper output)
         Transports.BuiltIn.Select(t => t.Key).ShouldBeSubsetOf(tested.Select(f => f.Transport));
     }
 
+    /// <summary><c>bench test</c> shows these lines.</summary>
     private void Report(string what, IReadOnlyList<string> builtIn, IReadOnlyList<string> known)
     {
-        foreach (var one in known)
-            output.WriteLine($"{what} {one}: {(builtIn.Contains(one) ? "tested" : "not built: its package did not restore (bench setup)")}");
+        var missing = known.Except(builtIn).ToList();
+        var line = $"contract: nodes, {what}: ran {string.Join(", ", builtIn)}{(missing.Count == 0 ? "" : $"; not built: {string.Join(", ", missing)}")}";
+        output.WriteLine(line);
+        Console.WriteLine(line);
     }
 }

@@ -113,12 +113,12 @@ public sealed partial class OrleansOwnership(
     }
 
     /// <summary>
-    /// For what nobody drives although grains were asked for two thirds of a lease: the silo with the grain hangs, or this node has
+    /// For what nobody drives although grains were asked for a third of a lease: the silo with the grain hangs, or this node has
     /// none. Within the fair share, as always.
     /// </summary>
     private async Task TakeWithoutGrainAsync(CancellationToken ct)
     {
-        var bound = silo.Grains is null ? TimeSpan.Zero : options.Lease * 2 / 3;
+        var bound = silo.Grains is null ? TimeSpan.Zero : options.Lease / 3;
         foreach (var device in _freeSince.Where(f => time.GetElapsedTime(f.Value) >= bound).Select(f => f.Key).ToList())
         {
             if (await local.TakeAsync(device, null, ct) is not null)

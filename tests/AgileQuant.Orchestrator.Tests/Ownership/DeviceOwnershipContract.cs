@@ -28,6 +28,7 @@ public abstract class DeviceOwnershipContract : IAsyncLifetime
         await Store.ExecuteAsync("update node set alive_until = clock_timestamp() + interval '1 hour'"); // nobody beats for them here
         First = await CreateAsync(Store, _first);
         Second = await CreateAsync(Store, _second);
+        ContractReport.Ran(First.Name);
     }
 
     public async ValueTask DisposeAsync()
