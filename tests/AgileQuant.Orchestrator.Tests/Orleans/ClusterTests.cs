@@ -135,6 +135,23 @@ public sealed class ClusterTests : IAsyncLifetime
         await HoldsAsync(owner, 3);
     }
 
+    /// <summary>Nobody scans here: the minute's reminder alone brings the device back to a driver.</summary>
+    [Fact]
+    [Trait("Category", "Long")]
+    public async Task A_reminder_finds_a_driver_when_nobody_looks()
+    {
+        var device = await Store.AddDeviceAsync("board", "offline");
+        var node = await Store.AddNodeAsync("only");
+        await Store.ExecuteAsync("update node set alive_until = clock_timestamp() + interval '1 hour'");
+        await using var silo = await TestSilo.StartAsync(Store, node, Lease);
+        var first = (await AcquireAsync(silo)).ShouldHaveSingleItem();
+        await TestNode.UntilAsync(() => Store.ScalarAsync<string>("select name from reminder"), name => name is not null, TimeSpan.FromSeconds(20));
+        await silo.Ownership.ReleaseAsync(first, Ct);
+        silo.Leases.Find(device).ShouldBeNull();
+        var again = await TestNode.UntilAsync(() => Task.FromResult(silo.Leases.Find(device)), l => l is not null, TimeSpan.FromSeconds(150));
+        again!.Epoch.ShouldBeGreaterThan(first.Epoch);
+    }
+
     private static async Task<IReadOnlyList<DeviceLease>> AcquireAsync(TestSilo silo) =>
         await TestNode.UntilAsync(() => silo.Ownership.AcquireAsync(0, Ct), l => l.Count > 0, TimeSpan.FromSeconds(20));
 }
