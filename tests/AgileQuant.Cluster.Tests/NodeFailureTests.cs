@@ -54,8 +54,9 @@ public sealed class NodeFailureTests(ITestOutputHelper output)
         await copying.WaitAsync(TimeSpan.FromMinutes(2), Ct);
         await farm.Node("a").PauseAsync(Ct);
         farm.Relay("a").Mend();
-        (await farm.ScalarAsync<long>("select count(*) from pg_stat_activity where state = 'active' and query like 'copy staged_sample%'"))
-            .ShouldBe(1, "the pause must be in the middle of a COPY");
+        (await farm.ScalarAsync<long>(
+            "select count(*) from pg_stat_activity where application_name = 'agilequant a' and state = 'active' and query like 'copy staged_sample%'"))
+            .ShouldBeGreaterThan(0, "the pause must be in the middle of a COPY");
         Say(flavour, "pause in COPY", await farm.UntilAllBoardsHaveDriversAsync("a", Twice));
         // It comes back only when the other one has finished everything: nobody waited for it.
         await farm.CompleteAsync(matrix);
