@@ -156,7 +156,7 @@ static bool accumulate(const struct accumulate *a, const struct aq_kernels *kern
 
 int aq_cmd_accumulate(const struct aq_args *args) {
     struct aq_error err;
-    struct accumulate a;
+    struct accumulate a = {0};
     size_t length, count;
     int fd = -1;
     const struct aq_kernels *kernels = aq_kernels_select(aq_arg(args, "isa"), &err);

@@ -42,7 +42,7 @@ struct bench {
     struct aq_rows rows;
 };
 
-enum { MAX_M = 40, MAX_N = 80, MAX_K = 2304, PAD = 64 };
+enum { MAX_M = 40, MAX_N = 130, MAX_K = 2304, PAD = 64 };
 
 static void fill_weights(struct test *t, struct bench *b, size_t padded, size_t groups) {
     if (b->format == AQ_F16) {
@@ -127,8 +127,8 @@ static void product_case(struct test *t, struct bench *b) {
 }
 
 static void product_cases(struct test *t, struct bench *b, bool quick) {
-    static const size_t ms[] = {1, 2, 3, 5, 6, 7, 13, 33}, ns[] = {1, 15, 16, 33, 80},
-                        ks[] = {1, 8, 31, 64, 172, 300, 2304};
+    static const size_t ms[] = {1, 2, 3, 4, 5, 6, 7, 13, 33}, ns[] = {1, 15, 16, 33, 63, 64, 130},
+                        ks[] = {1, 2, 8, 31, 64, 172, 299, 300, 2304};
     static const size_t groups[] = {32, 64, 128, 0};
     size_t kinds = b->format == AQ_I4 ? 4 : 1, step = quick ? 3 : 1;
     for (size_t i = 0; i < sizeof ms / sizeof *ms; i += step)

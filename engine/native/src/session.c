@@ -59,7 +59,7 @@ static void lay_out(struct aq_session *s, struct carver *c) {
     s->head_values = aq_round_up(m->head_dim, nr) * capacity;
     s->keys = carve(c, heads, s->head_keys, 2);
     s->values = carve(c, heads, s->head_values, 2);
-    s->scratch_kernel = aq_round_up(s->kernels->scratch_bytes(aq_max(widest, s->context)), 64);
+    s->scratch_kernel = aq_round_up(s->kernels->scratch_bytes(widest), 64);
     s->scratch_thread = s->scratch_kernel + aq_round_up(aq_max(AQ_TILE, m->heads) * s->ld_scores * 4, 64);
     s->scratch = carve(c, aq_pool_threads(s->pool), s->scratch_thread, 1);
 }

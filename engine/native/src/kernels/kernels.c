@@ -4,7 +4,7 @@
 
 extern const struct aq_kernels aq_kernels_scalar;
 #if defined(__x86_64__)
-extern const struct aq_kernels aq_kernels_avx2;
+extern const struct aq_kernels aq_kernels_avx2, aq_kernels_avx512;
 #elif defined(__aarch64__)
 extern const struct aq_kernels aq_kernels_neon;
 #endif
@@ -13,6 +13,7 @@ const struct aq_kernels *const aq_kernel_sets[AQ_KERNEL_SETS] = {
     &aq_kernels_scalar,
 #if defined(__x86_64__)
     &aq_kernels_avx2,
+    &aq_kernels_avx512,
 #elif defined(__aarch64__)
     &aq_kernels_neon,
 #endif

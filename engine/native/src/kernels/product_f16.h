@@ -15,20 +15,23 @@ enum { F16_NR = 16, F16_LANES = F16_NR / F16_VECTORS };
 AQ_INLINE void f16_tile(const int rows, const float *x, size_t ldx, const float *wide, const uint16_t *narrow, size_t k,
                         float *y, size_t ldy, size_t columns, bool add) {
     f16_vector acc[F16_MR][F16_VECTORS];
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
+    AQ_UNROLL
+    for (int r = 0; r < rows; r++) {
+        AQ_UNROLL
         for (int v = 0; v < F16_VECTORS; v++) acc[r][v] = f16_zero();
+    }
     for (size_t i = 0; i < k; i++) {
         f16_vector w[F16_VECTORS];
-#pragma GCC unroll 4
+        AQ_UNROLL
         for (size_t v = 0; v < F16_VECTORS; v++)
             w[v] = wide ? f16_load(wide + i * F16_NR + v * F16_LANES) : f16_half(narrow + i * F16_NR + v * F16_LANES);
-#pragma GCC unroll 6
-        for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
+        AQ_UNROLL
+        for (int r = 0; r < rows; r++) {
+            AQ_UNROLL
             for (int v = 0; v < F16_VECTORS; v++) acc[r][v] = f16_fma(acc[r][v], w[v], x + (size_t)r * ldx + i);
+        }
     }
-#pragma GCC unroll 6
+    AQ_UNROLL
     for (int r = 0; r < rows; r++) f16_store(y + (size_t)r * ldy, acc[r], columns, add);
 }
 
@@ -36,27 +39,35 @@ AQ_INLINE void f16_single_row(const int panels, const struct aq_product *p, size
     size_t stride = p->w->stride * F16_NR;
     const uint16_t *w = (const uint16_t *)p->w->weights + panel * stride;
     f16_vector sum[F16_SINGLE][F16_VECTORS];
-#pragma GCC unroll 4
-    for (int c = 0; c < panels; c++)
+    AQ_UNROLL
+    for (int c = 0; c < panels; c++) {
+        AQ_UNROLL
         for (int v = 0; v < F16_VECTORS; v++) sum[c][v] = f16_zero();
+    }
     for (size_t start = 0; start < p->w->k; start += AQ_F16_BLOCK) {
         size_t end = aq_min(start + AQ_F16_BLOCK, p->w->k);
         f16_vector acc[F16_SINGLE][F16_VECTORS];
-#pragma GCC unroll 4
-        for (int c = 0; c < panels; c++)
+        AQ_UNROLL
+        for (int c = 0; c < panels; c++) {
+            AQ_UNROLL
             for (int v = 0; v < F16_VECTORS; v++) acc[c][v] = f16_zero();
-        for (size_t i = start; i < end; i++)
-#pragma GCC unroll 4
-            for (int c = 0; c < panels; c++)
-#pragma GCC unroll 4
+        }
+        for (size_t i = start; i < end; i++) {
+            AQ_UNROLL
+            for (int c = 0; c < panels; c++) {
+                AQ_UNROLL
                 for (size_t v = 0; v < F16_VECTORS; v++)
                     acc[c][v] =
                         f16_fma(acc[c][v], f16_half(w + (size_t)c * stride + i * F16_NR + v * F16_LANES), p->x + i);
-#pragma GCC unroll 4
-        for (int c = 0; c < panels; c++)
+            }
+        }
+        AQ_UNROLL
+        for (int c = 0; c < panels; c++) {
+            AQ_UNROLL
             for (int v = 0; v < F16_VECTORS; v++) sum[c][v] = start ? f16_add(sum[c][v], acc[c][v]) : acc[c][v];
+        }
     }
-#pragma GCC unroll 4
+    AQ_UNROLL
     for (int c = 0; c < panels; c++) {
         size_t at = (panel + (size_t)c) * F16_NR;
         f16_store(p->y + at, sum[c], p->w->n - at, false);

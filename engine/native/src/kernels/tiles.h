@@ -10,7 +10,17 @@
 #define AQ_INLINE static inline __attribute__((always_inline))
 #endif
 
-// Calls TILE(rows) for full tiles of `mr` <= 6 rows, from row `row` on, then once for the rest; rows is a constant in
+// Before a loop of constant length over rows or vectors, so that arrays of accumulators become registers. (A number in
+// clang's "GCC unroll" leaves loops whose length does not divide it.)
+#if defined(AQ_SANITIZED)
+#define AQ_UNROLL
+#elif defined(__clang__)
+#define AQ_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define AQ_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+// Calls TILE(rows) for full tiles of `mr` <= 12 rows, from row `row` on, then once for the rest; rows is a constant in
 // every call.
 #define AQ_TILE_REST(mr, rows, TILE)                                                                                   \
     case rows:                                                                                                         \
@@ -21,6 +31,12 @@
         size_t row = 0;                                                                                                \
         for (; row + (mr) <= (m); row += (mr)) TILE(mr);                                                               \
         switch ((m)-row) {                                                                                             \
+            AQ_TILE_REST(mr, 11, TILE);                                                                                \
+            AQ_TILE_REST(mr, 10, TILE);                                                                                \
+            AQ_TILE_REST(mr, 9, TILE);                                                                                 \
+            AQ_TILE_REST(mr, 8, TILE);                                                                                 \
+            AQ_TILE_REST(mr, 7, TILE);                                                                                 \
+            AQ_TILE_REST(mr, 6, TILE);                                                                                 \
             AQ_TILE_REST(mr, 5, TILE);                                                                                 \
             AQ_TILE_REST(mr, 4, TILE);                                                                                 \
             AQ_TILE_REST(mr, 3, TILE);                                                                                 \

@@ -31,7 +31,7 @@ AQ_INLINE __m256 f16_fma(__m256 acc, __m256 w, const float *x) {
 }
 
 AQ_INLINE void f16_store(float *y, const __m256 acc[2], size_t columns, bool add) {
-#pragma GCC unroll 2
+    AQ_UNROLL
     for (size_t v = 0; v < 2; v++) {
         __m256i mask = avx2_mask(columns, 8 * v);
         __m256 value = add ? _mm256_add_ps(_mm256_maskload_ps(y + 8 * v, mask), acc[v]) : acc[v];

@@ -15,6 +15,7 @@ void avx2_pack_i4(uint8_t *dst, const uint8_t *src, size_t n, size_t padded) {
         for (size_t i = 0; i < padded; i++)
             for (size_t o = 0; o < 8; o++) {
                 uint8_t nibble[2];
+                AQ_UNROLL
                 for (size_t half = 0; half < 2; half++) {
                     size_t row = first + o + 8 * half;
                     uint8_t byte = row < n ? src[row * (padded / 2) + i / 32 * 16 + i % 16] : 0x88;
@@ -34,7 +35,7 @@ AQ_INLINE __m256i broadcast_quad(const int8_t *x) {
 AQ_INLINE void chain(const int rows, __m256i acc[AVX2_MR][2], const int8_t *x, size_t ld, const uint8_t *unpacked,
                      const uint8_t *packed, size_t quads) {
     const __m256i mask = _mm256_set1_epi8(15);
-#pragma GCC unroll 6
+    AQ_UNROLL
     for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
     for (size_t i = 0; i < quads; i++) {
         __m256i w0, w1;
@@ -46,7 +47,7 @@ AQ_INLINE void chain(const int rows, __m256i acc[AVX2_MR][2], const int8_t *x, s
             w0 = _mm256_and_si256(both, mask);
             w1 = _mm256_and_si256(_mm256_srli_epi16(both, 4), mask);
         }
-#pragma GCC unroll 6
+        AQ_UNROLL
         for (int r = 0; r < rows; r++) {
             __m256i v = broadcast_quad(x + (size_t)r * ld + 4 * i);
             acc[r][0] = _mm256_add_epi16(acc[r][0], _mm256_maddubs_epi16(w0, v));
@@ -75,20 +76,21 @@ AQ_INLINE void tile(const int rows, const size_t run, const bool single, const s
     const uint16_t *scales = (const uint16_t *)w->scales + panel * w->groups * AVX2_NR;
     const __m256i ones = _mm256_set1_epi16(1);
     __m256 total[AVX2_MR][2];
-#pragma GCC unroll 6
+    AQ_UNROLL
     for (int r = 0; r < rows; r++) total[r][0] = total[r][1] = _mm256_setzero_ps();
     for (size_t g = 0; g < w->groups; g++, scales += AVX2_NR) {
         __m256i acc[AVX2_MR][2];
-        if (!single)
-#pragma GCC unroll 6
+        if (!single) {
+            AQ_UNROLL
             for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
+        }
         size_t at = g * w->group, end = at + w->group;
         do {
             __m256i part[AVX2_MR][2];
             size_t inputs = run ? run : aq_min(longest, end - at);
             chain(rows, part, x + at, ld, unpacked ? unpacked + at * AVX2_NR : NULL, packed + at * AVX2_NR / 2,
                   inputs / 4);
-#pragma GCC unroll 6
+            AQ_UNROLL
             for (int r = 0; r < rows; r++) {
                 const int32_t *o = offsets + (size_t)r * (ld / 32) + at / 32;
                 __m256i offset = _mm256_set1_epi32(o[0]);
@@ -106,7 +108,7 @@ AQ_INLINE void tile(const int rows, const size_t run, const bool single, const s
             at += inputs;
         } while (!single && at < end);
         if (p->accumulators) {
-#pragma GCC unroll 6
+            AQ_UNROLL
             for (int r = 0; r < rows; r++) {
                 store_group(p, row + (size_t)r, panel * AVX2_NR, g, acc[r][0], columns);
                 if (columns > 8) store_group(p, row + (size_t)r, panel * AVX2_NR + 8, g, acc[r][1], columns - 8);
@@ -115,18 +117,18 @@ AQ_INLINE void tile(const int rows, const size_t run, const bool single, const s
         }
         __m256 s0 = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)scales));
         __m256 s1 = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(scales + 8)));
-#pragma GCC unroll 6
+        AQ_UNROLL
         for (int r = 0; r < rows; r++) { // no FMA, so that all instruction sets round alike
             total[r][0] = _mm256_add_ps(total[r][0], _mm256_mul_ps(s0, _mm256_cvtepi32_ps(acc[r][0])));
             total[r][1] = _mm256_add_ps(total[r][1], _mm256_mul_ps(s1, _mm256_cvtepi32_ps(acc[r][1])));
         }
     }
     if (p->accumulators) return;
-#pragma GCC unroll 6
+    AQ_UNROLL
     for (int r = 0; r < rows; r++) {
         __m256 scale = _mm256_set1_ps(p->rows->scale[row + (size_t)r]);
         float *y = p->y + (row + (size_t)r) * p->ldy + panel * AVX2_NR;
-#pragma GCC unroll 2
+        AQ_UNROLL
         for (size_t half = 0; half < 2; half++) {
             __m256 value = _mm256_mul_ps(scale, total[r][half]);
             if (columns >= AVX2_NR)

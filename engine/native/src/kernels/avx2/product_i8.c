@@ -45,12 +45,12 @@ AQ_INLINE void tile(const int rows, const struct aq_product *p, size_t row, size
     size_t pairs = (p->w->k + 1) / 2, ld = p->rows->ld;
     const int16_t *x = p->rows->q16 + row * ld;
     __m256i acc[AVX2_MR][2];
-#pragma GCC unroll 6
+    AQ_UNROLL
     for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = _mm256_setzero_si256();
     for (size_t i = 0; i < pairs; i++) {
         __m256i w0 = wide ? _mm256_load_si256((const __m256i *)(wide + i * 32)) : load_pairs(narrow + i * 32);
         __m256i w1 = wide ? _mm256_load_si256((const __m256i *)(wide + i * 32 + 16)) : load_pairs(narrow + i * 32 + 16);
-#pragma GCC unroll 6
+        AQ_UNROLL
         for (int r = 0; r < rows; r++) {
             __m256i v = broadcast_pair(x + (size_t)r * ld + 2 * i);
             acc[r][0] = _mm256_add_epi32(acc[r][0], _mm256_madd_epi16(v, w0));
@@ -58,7 +58,7 @@ AQ_INLINE void tile(const int rows, const struct aq_product *p, size_t row, size
         }
     }
     size_t columns = p->w->n - panel * AVX2_NR;
-#pragma GCC unroll 6
+    AQ_UNROLL
     for (int r = 0; r < rows; r++) {
         store(p, row + (size_t)r, panel * AVX2_NR, acc[r][0], columns, 0);
         if (columns > 8) store(p, row + (size_t)r, panel * AVX2_NR + 8, acc[r][1], columns, 8);

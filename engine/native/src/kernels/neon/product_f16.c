@@ -32,10 +32,12 @@ AQ_INLINE float32x4_t f16_fma(float32x4_t acc, float32x4_t w, const float *x) {
 
 AQ_INLINE void f16_store(float *y, const float32x4_t acc[4], size_t columns, bool add) {
     if (columns >= NEON_NR_F16) {
+        AQ_UNROLL
         for (size_t v = 0; v < 4; v++) vst1q_f32(y + 4 * v, add ? vaddq_f32(vld1q_f32(y + 4 * v), acc[v]) : acc[v]);
         return;
     }
     float lane[NEON_NR_F16];
+    AQ_UNROLL
     for (size_t v = 0; v < 4; v++) vst1q_f32(lane + 4 * v, acc[v]);
     for (size_t j = 0; j < columns; j++) y[j] = add ? y[j] + lane[j] : lane[j];
 }

@@ -24,21 +24,23 @@ void neon_pack_i4(uint8_t *dst, const uint8_t *src, size_t n, size_t padded) {
 AQ_INLINE void chain(const int rows, int32x4_t acc[NEON_MR], const int8_t *x, size_t ld, const uint8_t *w,
                      size_t runs) {
     int16x8_t part[NEON_MR][NEON_NR_INT];
-#pragma GCC unroll 4
-    for (int r = 0; r < rows; r++)
+    AQ_UNROLL
+    for (int r = 0; r < rows; r++) {
+        AQ_UNROLL
         for (int o = 0; o < NEON_NR_INT; o++) part[r][o] = vdupq_n_s16(0);
+    }
     for (size_t run = 0; run < runs; run++, w += BYTES * NEON_NR_INT, x += RUN) {
         int8x16_t low[NEON_NR_INT], high[NEON_NR_INT];
-#pragma GCC unroll 4
+        AQ_UNROLL
         for (size_t o = 0; o < NEON_NR_INT; o++) {
             uint8x16_t both = vld1q_u8(w + o * BYTES);
             low[o] = vsubq_s8(vreinterpretq_s8_u8(vandq_u8(both, vdupq_n_u8(15))), vdupq_n_s8(8));
             high[o] = vsubq_s8(vreinterpretq_s8_u8(vshrq_n_u8(both, 4)), vdupq_n_s8(8));
         }
-#pragma GCC unroll 4
+        AQ_UNROLL
         for (int r = 0; r < rows; r++) {
             int8x16_t x0 = vld1q_s8(x + (size_t)r * ld), x1 = vld1q_s8(x + (size_t)r * ld + 16);
-#pragma GCC unroll 4
+            AQ_UNROLL
             for (int o = 0; o < NEON_NR_INT; o++) {
                 part[r][o] = vmlal_s8(part[r][o], vget_low_s8(x0), vget_low_s8(low[o]));
                 part[r][o] = vmlal_high_s8(part[r][o], x0, low[o]);
@@ -47,9 +49,10 @@ AQ_INLINE void chain(const int rows, int32x4_t acc[NEON_MR], const int8_t *x, si
             }
         }
     }
-#pragma GCC unroll 4
+    AQ_UNROLL
     for (int r = 0; r < rows; r++) {
         int32x4_t wide[NEON_NR_INT];
+        AQ_UNROLL
         for (int o = 0; o < NEON_NR_INT; o++) wide[o] = vpaddlq_s16(part[r][o]);
         acc[r] = vaddq_s32(acc[r], vpaddq_s32(vpaddq_s32(wide[0], wide[1]), vpaddq_s32(wide[2], wide[3])));
     }
@@ -63,13 +66,16 @@ AQ_INLINE void tile(const int rows, const struct aq_product *p, size_t row, size
     const uint8_t *weights = (const uint8_t *)w->weights + panel * w->padded / 2 * NEON_NR_INT;
     const uint16_t *scales = (const uint16_t *)w->scales + panel * w->groups * NEON_NR_INT;
     float32x4_t total[NEON_MR];
+    AQ_UNROLL
     for (int r = 0; r < rows; r++) total[r] = vdupq_n_f32(0);
     for (size_t g = 0; g < w->groups; g++, scales += NEON_NR_INT) {
         int32x4_t acc[NEON_MR];
+        AQ_UNROLL
         for (int r = 0; r < rows; r++) acc[r] = vdupq_n_s32(0);
         for (size_t at = g * w->group, end = at + w->group; at < end; at += longest)
             chain(rows, acc, x + at, ld, weights + at / 2 * NEON_NR_INT, aq_min(longest, end - at) / RUN);
         float32x4_t scale = neon_load_half(scales);
+        AQ_UNROLL
         for (int r = 0; r < rows; r++) {
             if (p->accumulators) {
                 int32_t lane[NEON_NR_INT];
@@ -82,6 +88,7 @@ AQ_INLINE void tile(const int rows, const struct aq_product *p, size_t row, size
         }
     }
     if (p->accumulators) return;
+    AQ_UNROLL
     for (int r = 0; r < rows; r++) {
         float lane[NEON_NR_INT];
         vst1q_f32(lane, vmulq_n_f32(total[r], p->rows->scale[row + (size_t)r]));

@@ -10,12 +10,14 @@ enum { STEP = 16 };
 void neon_pack_i8(int8_t *dst, const int8_t *src, size_t n, size_t k) {
     size_t steps = (k + STEP - 1) / STEP;
     for (size_t first = 0; first < n; first += NEON_NR_INT)
-        for (size_t s = 0; s < steps; s++)
+        for (size_t s = 0; s < steps; s++) {
+            AQ_UNROLL
             for (size_t o = 0; o < NEON_NR_INT; o++)
                 for (size_t j = 0; j < STEP; j++) {
                     size_t i = s * STEP + j;
                     *dst++ = first + o < n && i < k ? src[(first + o) * k + i] : 0;
                 }
+        }
 }
 
 AQ_INLINE int32x4_t sum_lanes(const int32x4_t acc[4]) {
@@ -40,17 +42,19 @@ AQ_INLINE void tile(const int rows, const struct aq_product *p, size_t row, size
     const int8_t *w = (const int8_t *)p->w->weights + panel * steps * STEP * NEON_NR_INT;
     const int8_t *x = p->rows->q + row * ld;
     int32x4_t acc[NEON_MR][NEON_NR_INT];
-#pragma GCC unroll 4
-    for (int r = 0; r < rows; r++)
+    AQ_UNROLL
+    for (int r = 0; r < rows; r++) {
+        AQ_UNROLL
         for (int o = 0; o < NEON_NR_INT; o++) acc[r][o] = vdupq_n_s32(0);
+    }
     for (size_t s = 0; s < steps; s++, w += STEP * NEON_NR_INT) {
         int8x16_t weight[NEON_NR_INT];
-#pragma GCC unroll 4
+        AQ_UNROLL
         for (size_t o = 0; o < NEON_NR_INT; o++) weight[o] = vld1q_s8(w + o * STEP);
-#pragma GCC unroll 4
+        AQ_UNROLL
         for (int r = 0; r < rows; r++) {
             int8x16_t v = vld1q_s8(x + (size_t)r * ld + s * STEP);
-#pragma GCC unroll 4
+            AQ_UNROLL
             for (int o = 0; o < NEON_NR_INT; o++) {
                 int16x8_t pair = vmull_s8(vget_low_s8(v), vget_low_s8(weight[o]));
                 pair = vmlal_high_s8(pair, v, weight[o]);
@@ -58,7 +62,7 @@ AQ_INLINE void tile(const int rows, const struct aq_product *p, size_t row, size
             }
         }
     }
-#pragma GCC unroll 4
+    AQ_UNROLL
     for (int r = 0; r < rows; r++) store(p, row + (size_t)r, panel * NEON_NR_INT, sum_lanes(acc[r]));
 }
 

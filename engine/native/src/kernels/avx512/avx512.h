@@ -1,0 +1,33 @@
+// Shared by the AVX-512 VNNI kernels. Vectors have sixteen 32-bit lanes; integer tiles have 6 rows, their panels as
+// many outputs as fill the 32 registers. fp16 panels have 16 outputs, as everywhere.
+#ifndef AQ_AVX512_H
+#define AQ_AVX512_H
+
+#include "../half.h"
+#include "../kernels.h"
+#include "../tiles.h"
+
+#include <immintrin.h>
+
+enum { I8_NR = 64, I4_NR = 32, VNNI_MR = 6 };
+
+void avx512_pack_i8(int8_t *dst, const int8_t *src, size_t n, size_t k);
+void avx512_pack_i4(uint8_t *dst, const uint8_t *src, size_t n, size_t padded);
+void avx512_product_f16(const struct aq_product *p);
+void avx512_product_i8(const struct aq_product *p);
+void avx512_product_i4(const struct aq_product *p);
+
+// Of `columns` outputs, those that are lanes of the vector that starts at output `from`.
+AQ_INLINE __mmask16 avx512_mask(size_t columns, size_t from) {
+    if (columns >= from + 16) return 0xffff;
+    return columns > from ? (__mmask16)((1u << (columns - from)) - 1) : 0;
+}
+
+// Four activations of a row in every lane.
+AQ_INLINE __m512i avx512_quad(const int8_t *x) {
+    int32_t quad;
+    memcpy(&quad, x, sizeof quad);
+    return _mm512_set1_epi32(quad);
+}
+
+#endif
