@@ -11,7 +11,7 @@ usage() {
 usage: ./bench test [--long] [--filter PROJECT] [-- OPTIONS]
 
 Builds the solution (Release) and the engines, then runs the engine's own tests and every project in tests/, two at
-a time, at most 15 minutes in all. Prints failures with their messages and skipped tests with their reasons.
+a time, in at most 15 minutes. Prints failures with their messages and skipped tests with their reasons.
 
   --long             also tests marked [Trait("Category", "Long")]; at most 90 minutes
   --filter PROJECT   only projects whose name contains PROJECT, for instance Orchestrator or aqengine (the C tests)
@@ -76,7 +76,6 @@ trap interrupted INT TERM HUP
 
 find_dotnet
 ask_optional_packages
-started=$SECONDS
 rm -rf -- "$results"
 mkdir -p "$results"
 if ! build_native; then
@@ -84,6 +83,7 @@ if ! build_native; then
   printf 'aqengine  FAILED\n  it does not build; see %s/native-*.log\n' "$BENCH_STATE" >>"$results/failures"
 fi
 build_once AgileQuant.Bench.sln
+started=$SECONDS # the tests' time; building comes before it
 
 export BENCH_ROOT=$ROOT
 if [ -z "${BENCH_SHARED:-}" ] && [ -d "$ROOT/../shared" ]; then
