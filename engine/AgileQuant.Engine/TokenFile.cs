@@ -22,22 +22,7 @@ public static class TokenFile
     /// <exception cref="ArgumentException">An id is outside the vocabulary.</exception>
     public static string Write(string path, IReadOnlyList<int> ids, int vocabularySize, int bosId, bool addsBos)
     {
-        ArgumentOutOfRangeException.ThrowIfLessThan(vocabularySize, 1);
-        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(bosId, vocabularySize);
-        var bytes = new byte[checked(HeaderBytes + ids.Count * 4)];
-        "AQTK"u8.CopyTo(bytes);
-        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(4), Version);
-        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(8), (uint)vocabularySize);
-        BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(12), Math.Max(bosId, -1));
-        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(16), addsBos ? 1u : 0u);
-        BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(24), (ulong)ids.Count);
-        for (var i = 0; i < ids.Count; i++)
-        {
-            if (ids[i] < 0 || ids[i] >= vocabularySize)
-                throw new ArgumentException($"id {ids[i]} at {i} is outside the vocabulary of {vocabularySize}", nameof(ids));
-            BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(HeaderBytes + 4 * i), ids[i]);
-        }
-
+        var bytes = Encode(ids, vocabularySize, bosId, addsBos);
         var temporary = $"{path}.{Guid.NewGuid():N}.tmp";
         try
         {
@@ -51,6 +36,10 @@ public static class TokenFile
 
         return Convert.ToHexStringLower(SHA256.HashData(bytes));
     }
+
+    /// <summary>SHA-256 that the text has as a token file, lower-case hexadecimal.</summary>
+    public static string HashOf(TokenData tokens) =>
+        Convert.ToHexStringLower(SHA256.HashData(Encode(tokens.Ids, tokens.VocabularySize, tokens.BosId, tokens.AddsBos)));
 
     /// <exception cref="ModelFormatException">The file is not a complete token file of version 1.</exception>
     public static TokenData Read(string path)
@@ -80,5 +69,26 @@ public static class TokenFile
         }
 
         return new TokenData(ids, vocabulary, bos, (flags & 1) != 0);
+    }
+
+    private static byte[] Encode(IReadOnlyList<int> ids, int vocabularySize, int bosId, bool addsBos)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(vocabularySize, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(bosId, vocabularySize);
+        var bytes = new byte[checked(HeaderBytes + ids.Count * 4)];
+        "AQTK"u8.CopyTo(bytes);
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(4), Version);
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(8), (uint)vocabularySize);
+        BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(12), Math.Max(bosId, -1));
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(16), addsBos ? 1u : 0u);
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(24), (ulong)ids.Count);
+        for (var i = 0; i < ids.Count; i++)
+        {
+            if (ids[i] < 0 || ids[i] >= vocabularySize)
+                throw new ArgumentException($"id {ids[i]} at {i} is outside the vocabulary of {vocabularySize}", nameof(ids));
+            BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(HeaderBytes + 4 * i), ids[i]);
+        }
+
+        return bytes;
     }
 }

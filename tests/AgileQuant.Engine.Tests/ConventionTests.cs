@@ -57,28 +57,6 @@ public sealed class ConventionTests
         Should.Throw<ArgumentException>(() => convention.Perplexity([]));
     }
 
-    [Theory]
-    [InlineData("fp16", 16, 16)]
-    [InlineData("W4A8 ", 4, 8)]
-    public void Precisions_parse(string text, int weights, int activations)
-    {
-        var precision = Precision.Parse(text);
-
-        precision.ShouldBe(new Precision(weights, activations));
-        Precision.Parse(precision.ToString()).ShouldBe(precision);
-        precision.IsBaseline.ShouldBe(weights == 16);
-    }
-
-    [Theory]
-    [InlineData("w4a4+trip", "not supported yet by this version")]
-    [InlineData("w2a8", "this version supports fp16, w8a8, w4a8, w4a4")]
-    [InlineData("", "unknown precision")]
-    public void Precisions_that_do_not_exist_are_explained(string text, string said)
-    {
-        Precision.TryParse(text, out _).ShouldBeFalse();
-        Should.Throw<FormatException>(() => Precision.Parse(text)).Message.ShouldContain(said);
-    }
-
     [Fact]
     public void Recipes_have_one_canonical_form()
     {

@@ -50,6 +50,21 @@ public static class TensorCodec
         return true;
     }
 
+    /// <summary>fp32 to bf16.</summary>
+    /// <returns>false when a value is not finite in bf16.</returns>
+    public static bool ToBrain(ReadOnlySpan<float> source, Span<ushort> destination)
+    {
+        for (var i = 0; i < source.Length; i++)
+        {
+            var bits = BitConverter.SingleToUInt32Bits(source[i]);
+            destination[i] = (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+            if (!float.IsFinite(source[i]) || (destination[i] & 0x7F80) == 0x7F80)
+                return false;
+        }
+
+        return true;
+    }
+
     /// <summary>Q8_0: <c>w = d * q</c>.</summary>
     private static void UnpackQ8(ReadOnlySpan<byte> block, Span<float> values)
     {

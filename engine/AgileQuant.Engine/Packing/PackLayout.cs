@@ -1,9 +1,10 @@
 using AgileQuant.Engine.Gguf;
 using AgileQuant.Engine.Import;
+using AgileQuant.Engine.Quantization;
 
 namespace AgileQuant.Engine.Packing;
 
-/// <summary>A source tensor and the one or two tensors it becomes.</summary>
+/// <summary>A source tensor and the tensors it becomes.</summary>
 internal sealed record PackItem(string Source, IReadOnlyList<long> Dimensions, RowCodec Codec, IReadOnlyList<GgufTensor> Stored);
 
 /// <summary>Which tensors and keys a pack holds, and in which order (docs/packed-model.md).</summary>
@@ -13,20 +14,20 @@ internal static class PackLayout
     {
         foreach (var tensor in shape.Tensors())
         {
-            if (tensor.Name == "rope_freqs.weight" && shape.TiedOutput && !recipe.Precision.IsBaseline)
+            if (tensor.Name == "rope_freqs.weight" && shape.TiedOutput && !recipe.Precision.Is16Bit)
                 yield return QuantizedTiedHead(shape); // in the place where an output head of its own would stand
             yield return Item(tensor.Name, tensor.Name, tensor.Dimensions, CodecFor(tensor.Role, recipe));
         }
 
-        if (!shape.HasRopeFactors && shape.TiedOutput && !recipe.Precision.IsBaseline)
+        if (!shape.HasRopeFactors && shape.TiedOutput && !recipe.Precision.Is16Bit)
             yield return QuantizedTiedHead(shape);
     }
 
     public static GgufMetadata Metadata(GgufMetadata source, LlamaShape shape, PackRecipe recipe, string sourceSha256)
     {
         var keys = new GgufMetadata();
-        (shape with { RandomWeights = false }).WriteTo(keys, recipe.Precision.IsBaseline ? TensorType.F16 : TensorType.I8);
-        keys.Add("agilequant.format", 1u);
+        (shape with { RandomWeights = false }).WriteTo(keys, FileType(recipe.Precision));
+        keys.Add("agilequant.format", recipe.Precision == Plain(recipe.Precision) ? 1u : 2u);
         keys.Add("agilequant.precision", recipe.Precision.ToString());
         keys.Add("agilequant.weight_bits", (uint)recipe.Precision.WeightBits);
         keys.Add("agilequant.activation_bits", (uint)recipe.Precision.ActivationBits);
@@ -35,6 +36,7 @@ internal static class PackLayout
         keys.Add("agilequant.recipe", recipe.ToCanonicalJson());
         keys.Add("agilequant.source_sha256", sourceSha256);
         keys.Add("agilequant.random_weights", shape.RandomWeights);
+        AddOptions(keys, shape, recipe.Precision);
         foreach (var (key, value) in source)
         {
             if (key.StartsWith("tokenizer.", StringComparison.Ordinal))
@@ -44,14 +46,47 @@ internal static class PackLayout
         return keys;
     }
 
+    /// <summary>The keys of format 2 that follow from the name alone.</summary>
+    private static void AddOptions(GgufMetadata keys, LlamaShape shape, Precision precision)
+    {
+        var options = precision.Options;
+        if (options.Probabilities is { } probabilities)
+        {
+            keys.Add("agilequant.probabilities", probabilities switch
+            {
+                ProbabilityFormat.Log2 => "log2",
+                ProbabilityFormat.Uniform => "uniform",
+                _ => "fp32",
+            });
+        }
+
+        if (options.Prune == PruneMode.Paper)
+        {
+            keys.Add("agilequant.prune.mode", "paper");
+            keys.Add("agilequant.prune.ratio", (float)options.PruneRatio);
+            keys.Add("agilequant.prune.keep", PruningPlan.KeepShares(shape.Layers, (double)options.PruneRatio));
+        }
+
+        if (options.Int8KeyValues)
+            keys.Add("agilequant.kv_bits", 8u);
+    }
+
+    /// <summary>What format 1 has of a precision: no options, and no bf16.</summary>
+    private static Precision Plain(Precision precision) => new(precision.WeightBits, precision.ActivationBits);
+
+    private static TensorType FileType(Precision precision) =>
+        precision.IsBf16 ? TensorType.BF16 : precision.Is16Bit ? TensorType.F16 : TensorType.I8;
+
     private static PackItem QuantizedTiedHead(LlamaShape shape) =>
         Item("token_embd.weight", "output.weight", [shape.Dimension, shape.VocabularySize], new Int8Codec());
 
     private static RowCodec CodecFor(TensorRole role, PackRecipe recipe) => (role, recipe.Precision.WeightBits) switch
     {
         (TensorRole.Vector, _) => new FloatCodec(),
+        (TensorRole.Embedding or TensorRole.Head or TensorRole.Linear, _) when recipe.Precision.IsBf16 => new BrainCodec(),
         (TensorRole.Embedding, _) or (_, 16) => new HalfCodec(),
         (TensorRole.Head, _) or (_, 8) => new Int8Codec(),
+        _ when recipe.Precision.Options.Asymmetric => new Int4ZeroCodec(recipe.GroupSize),
         _ => new Int4Codec(recipe.GroupSize),
     };
 
@@ -60,12 +95,8 @@ internal static class PackLayout
         var rows = dimensions.Skip(1).ToArray();
         var length = (int)dimensions[0];
         List<GgufTensor> stored = [new(name, codec.Type, [codec.StoredLength(length), .. rows])];
-        if (codec.ScaleType is { } scale)
-        {
-            var perRow = codec.ScaleBytes(length) / scale.Block().Bytes;
-            stored.Add(new(name[..^".weight".Length] + ".scale", scale, codec is Int8Codec ? rows : [perRow, .. rows]));
-        }
-
+        foreach (var side in codec.Sides(length))
+            stored.Add(new(name[..^".weight".Length] + side.Suffix, side.Type, side.IsVector ? rows : [side.PerRow, .. rows]));
         return new PackItem(source, dimensions, codec, stored);
     }
 }

@@ -13,13 +13,16 @@ public static class Packer
     /// <param name="canonicalGguf">What <see cref="ModelImporter"/> or <see cref="RandomModel"/> wrote.</param>
     /// <param name="recipe">How to quantize.</param>
     /// <param name="destination">Written under a temporary name and renamed when complete.</param>
+    /// <param name="calibration">The text the recipe names; needed when <see cref="Precision.NeedsCalibration"/>.</param>
     /// <param name="progress">Share of the input that is packed, 0 to 1.</param>
     /// <param name="cancellation">Stops between chunks of rows; nothing is left behind.</param>
     /// <exception cref="ModelFormatException">The input is not a model this version can pack.</exception>
+    /// <exception cref="CalibrationException">The calibration text is missing, too short, or not the recipe's.</exception>
     public static PackResult Pack(
-        string canonicalGguf, PackRecipe recipe, string destination, IProgress<double>? progress = null,
+        string canonicalGguf, PackRecipe recipe, string destination, TokenData? calibration = null, IProgress<double>? progress = null,
         CancellationToken cancellation = default)
     {
+        CheckCalibration(recipe, calibration);
         using var input = GgufFile.Open(canonicalGguf);
         if (input.Metadata.Contains("agilequant.format"))
             throw new ModelFormatException($"{canonicalGguf}: this is a packed model already; pack the imported model");
@@ -49,13 +52,14 @@ public static class Packer
         return new PackResult(recipe.Precision, sha256, size, recipe);
     }
 
-    /// <summary>Streams a tensor: chunks of rows are quantized in parallel, scales are kept and written behind the weights.</summary>
+    /// <summary>Streams a tensor: chunks of rows are quantized in parallel, what stands beside them (scales) is kept and written behind.</summary>
     private static void PackTensor(
         GgufFile input, GgufTensor source, PackItem item, GgufWriter writer, Action<long> packed, CancellationToken cancellation)
     {
         int length = (int)source.RowLength, sourceRow = (int)source.Type.RowBytes(length), targetRow = (int)item.Codec.RowBytes(length);
-        var scaleRow = item.Codec.ScaleBytes(length);
-        var scales = new byte[scaleRow * source.Rows];
+        var sides = item.Codec.Sides(length);
+        var sideRow = sides.Sum(s => s.RowBytes);
+        var sideBytes = new byte[sideRow * source.Rows];
         var rowsAtOnce = (int)Math.Clamp(ChunkBytes / sourceRow, 1, source.Rows);
         var buffer = new byte[rowsAtOnce * sourceRow];
         var target = new byte[rowsAtOnce * targetRow];
@@ -69,7 +73,7 @@ public static class Packer
             {
                 TensorCodec.ToFloats(source.Type, buffer.AsSpan(row * sourceRow, sourceRow), values);
                 var ok = item.Codec.Encode(
-                    values, target.AsSpan(row * targetRow, targetRow), scales.AsSpan((int)(start + row) * scaleRow, scaleRow));
+                    values, target.AsSpan(row * targetRow, targetRow), sideBytes.AsSpan(checked((int)(start + row) * sideRow), sideRow));
                 if (!ok)
                     Interlocked.Exchange(ref bad, start + row);
                 return values;
@@ -80,8 +84,31 @@ public static class Packer
             packed(rows * (long)sourceRow);
         }
 
-        if (scaleRow > 0)
-            writer.Write(scales);
+        WriteSides(writer, sides, sideBytes, sideRow);
+    }
+
+    private static void WriteSides(GgufWriter writer, IReadOnlyList<SideTensor> sides, byte[] bytes, int rowBytes)
+    {
+        var offset = 0;
+        foreach (var side in sides)
+        {
+            var column = new byte[bytes.Length / rowBytes * side.RowBytes];
+            for (var row = 0; row < bytes.Length / rowBytes; row++)
+                bytes.AsSpan(row * rowBytes + offset, side.RowBytes).CopyTo(column.AsSpan(row * side.RowBytes));
+            writer.Write(column);
+            offset += side.RowBytes;
+        }
+    }
+
+    private static void CheckCalibration(PackRecipe recipe, TokenData? calibration)
+    {
+        if (!recipe.Precision.NeedsCalibration)
+            return;
+        if (calibration is null || recipe.Calibration is null)
+            throw PackRecipe.Missing(recipe.Precision);
+        if (TokenFile.HashOf(calibration) != recipe.Calibration.TokensSha256)
+            throw new CalibrationException($"the recipe is calibrated on the token file {recipe.Calibration.TokensSha256}; another text was given");
+        throw new CalibrationException($"{recipe.Precision} cannot be packed by this version yet; use {recipe.Precision.Base}");
     }
 
     private static ModelFormatException Unusable(string path, string tensor, long row) =>

@@ -55,6 +55,24 @@ public static class Quantizers
         return stored;
     }
 
+    /// <summary>
+    /// An int4 weight group with a zero point: <c>s = fp16((max - min) / 15)</c> with <c>max >= 0 >= min</c>,
+    /// <c>z = clamp(rint(-min / s), 0, 15)</c>, <c>q = clamp(rint(w / s) + z, 0, 15)</c>.
+    /// </summary>
+    /// <returns>Scale and zero point; both 0, and so every q, for a group whose scale fp16 cannot hold above 0.</returns>
+    public static (Half Scale, int Zero) Int4GroupWithZero(ReadOnlySpan<float> group, Span<sbyte> quantized)
+    {
+        float low = 0, high = 0;
+        foreach (var value in group)
+            (low, high) = (MathF.Min(low, value), MathF.Max(high, value));
+        var stored = (Half)((high - low) / 15f);
+        var scale = (float)stored;
+        var zero = scale == 0 ? 0 : Math.Clamp(MathF.Round(-low / scale, MidpointRounding.ToEven), 0, 15);
+        for (var i = 0; i < group.Length; i++)
+            quantized[i] = scale == 0 ? (sbyte)0 : (sbyte)Math.Clamp(MathF.Round(group[i] / scale, MidpointRounding.ToEven) + zero, 0, 15);
+        return (stored, (int)zero);
+    }
+
     /// <summary>Elements that share a scale, and their number in a row: 0 means the row, rounded up to 32.</summary>
     public static (int Size, int Count) Groups(int rowLength, int groupSize)
     {
@@ -98,6 +116,9 @@ public static class Quantizers
         var exponent = Math.Round(-Math.Log2(probability), MidpointRounding.ToEven); // fp64: exact beside the rounding edges
         return exponent <= 15 ? MathF.ScaleB(1, -(int)exponent) : 0;
     }
+
+    /// <summary>Uniform quantizer of attention probabilities, 4 bits: <c>rint(p * 15) / 15</c>.</summary>
+    public static float UniformProbability(float probability) => MathF.Round(probability * 15, MidpointRounding.ToEven) / 15;
 
     /// <summary>Largest magnitude; 0 for an empty row.</summary>
     private static float AbsoluteMaximum(ReadOnlySpan<float> row) => row.IsEmpty ? 0 : MathF.Abs(TensorPrimitives.MaxMagnitude(row));

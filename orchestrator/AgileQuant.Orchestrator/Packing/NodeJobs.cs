@@ -27,7 +27,7 @@ public sealed class NodeJobs(NodeJobStore jobs, AssetStore assets, ArtifactStore
         try
         {
             var source = await artifacts.PathAsync(model.Sha256, ct);
-            var result = await Task.Run(() => Packer.Pack(source, recipe, temporary, progress, ct), ct);
+            var result = await Task.Run(() => Packer.Pack(source, recipe, temporary, progress: progress, cancellation: ct), ct);
             store.Adopt(temporary, result.Sha256);
             return await jobs.FinishPackAsync(job, result.Sha256, result.Bytes, ct);
         }

@@ -124,6 +124,81 @@ public sealed class PackerTests : IDisposable
     }
 
     [Fact]
+    public void A_bf16_pack_has_rounded_weights_in_format_2()
+    {
+        var (path, _) = new TinyModel { Type = "F32" }.Import(_folder, "tiny");
+        Poison(path, _folder.File("odd.gguf"), "blk.1.ffn_up.weight", 1.00390625f); // halfway between two bf16: to the even one, 1
+        Pack(_folder.File("odd.gguf"), Precision.Bf16, 32);
+
+        using var pack = GgufFile.Open(_folder.File("pack.gguf"));
+        (pack.Metadata.Integer("agilequant.format"), pack.Metadata.Integer("general.file_type"), pack.Metadata.Text("agilequant.precision"))
+            .ShouldBe((2, 32, "bf16"));
+        foreach (var name in (string[])["token_embd.weight", "blk.0.attn_q.weight", "blk.1.ffn_up.weight", "output.weight"])
+            pack.Tensor(name).Type.ShouldBe(TensorType.BF16, name);
+        pack.Tensor("output_norm.weight").Type.ShouldBe(TensorType.F32);
+        pack.ReadFloats(pack.Tensor("blk.1.ffn_up.weight"))[10].ShouldBe(1);
+    }
+
+    [Theory]
+    [InlineData(32)]
+    [InlineData(0)]
+    public void Weights_with_zero_points_are_what_the_contract_says(int groupSize)
+    {
+        var (path, _) = new TinyModel { Type = "F32" }.Import(_folder, "tiny");
+        Poison(path, _folder.File("odd.gguf"), "blk.0.ffn_down.weight", 5f); // far from symmetric
+        Pack(_folder.File("odd.gguf"), Precision.Parse("w4a8+asym"), groupSize);
+
+        using var pack = GgufFile.Open(_folder.File("pack.gguf"));
+        using var source = GgufFile.Open(_folder.File("odd.gguf"));
+        var (size, groups) = Quantizers.Groups(52, groupSize);
+        var zeros = pack.ReadBytes(pack.Tensor("blk.0.ffn_down.zero"));
+        pack.Tensor("blk.0.ffn_down.zero").Dimensions.ShouldBe([groups, 32]);
+        var scales = pack.ReadFloats(pack.Tensor("blk.0.ffn_down.scale"));
+        var values = new int[size * groups * 32];
+        Quantizers.UnpackNibbles(pack.ReadBytes(pack.Tensor("blk.0.ffn_down.weight")), values);
+        var original = source.ReadFloats(source.Tensor("blk.0.ffn_down.weight"));
+        for (var o = 0; o < 32; o++)
+        {
+            for (var i = 0; i < size * groups; i++)
+            {
+                var at = o * groups + i / size;
+                var q = values[o * size * groups + i] + 8;
+                q.ShouldBeInRange(0, 15);
+                if (i >= 52)
+                    q.ShouldBe(zeros[at]);
+                else
+                    (scales[at] * (q - zeros[at])).ShouldBe(original[o * 52 + i], scales[at] * 1.01); // the zero point is rounded too
+            }
+        }
+    }
+
+    [Fact]
+    public void Options_that_need_no_calibration_stand_in_the_keys()
+    {
+        var (path, _) = new TinyModel { Layers = 4 }.Import(_folder, "tiny");
+        Pack(path, Precision.Parse("w8a8+uniform+prune-paper0.36+kv8"), 32);
+
+        using var pack = GgufFile.Open(_folder.File("pack.gguf"));
+        var keys = pack.Metadata;
+        (keys.Integer("agilequant.format"), keys.Text("agilequant.probabilities"), keys.Integer("agilequant.kv_bits")).ShouldBe((2, "uniform", 8));
+        (keys.Text("agilequant.prune.mode"), keys.Real("agilequant.prune.ratio")).ShouldBe(("paper", 0.36f));
+        keys.TryGet<float[]>("agilequant.prune.keep", out var keep).ShouldBeTrue();
+        keep.ShouldBe([1, 1, 0.8f, 0.8f], 1e-6); // 0.8 * 0.8 = 1 - 0.36
+    }
+
+    [Fact]
+    public void Another_text_than_the_recipes_is_refused()
+    {
+        var (path, _) = new TinyModel().Import(_folder, "tiny");
+        var text = new TokenData(new int[5000], 40, -1, false);
+        var recipe = PackRecipe.For(Precision.Parse("w8a8+gptq"), calibration: CalibrationText.For(text, 64, 4));
+
+        Should.Throw<CalibrationException>(() => Packer.Pack(path, recipe, _folder.File("a.gguf"))).Message.ShouldContain("needs a calibration text");
+        Should.Throw<CalibrationException>(() => Packer.Pack(path, recipe, _folder.File("a.gguf"), text with { AddsBos = true }))
+            .Message.ShouldContain("another text was given");
+    }
+
+    [Fact]
     public void A_weight_that_is_not_finite_or_too_large_for_fp16_is_refused()
     {
         var (path, _) = new TinyModel { Type = "F32" }.Import(_folder, "tiny");
