@@ -19,9 +19,11 @@ public abstract class Linear
     internal static Linear Load(GgufFile pack, string name, int inputs, int outputs, int weightBits, int activationBits, int groupSize)
     {
         var weight = pack.Tensor(name + ".weight");
+        // A model that is not packed has its weights in the type it came in; the arithmetic is the same.
+        var wide = pack.Metadata.Contains("agilequant.format") ? TensorType.F16 : weight.Type;
         Expect(pack, weight, weightBits switch
         {
-            16 => (TensorType.F16, [inputs, outputs]),
+            16 => (wide, [inputs, outputs]),
             8 => (TensorType.I8, [inputs, outputs]),
             _ => (TensorType.I8, [Quantizers.Groups(inputs, groupSize).Size * Quantizers.Groups(inputs, groupSize).Count / 2, outputs]),
         });

@@ -45,6 +45,16 @@ public sealed class ReferenceModel
         return new ReferenceModel(pack, LlamaShape.FromGguf(pack), precision, keys.Integer("agilequant.group_size") ?? 0);
     }
 
+    /// <summary>A model as it was imported, not packed: the arithmetic of fp16 on weights in the precision they came in.</summary>
+    /// <exception cref="ModelFormatException">Not a canonical model of an architecture this version knows.</exception>
+    public static ReferenceModel LoadUnpacked(string canonicalGguf)
+    {
+        using var model = GgufFile.Open(canonicalGguf);
+        if (model.Metadata.Contains("agilequant.format"))
+            throw new ModelFormatException($"{canonicalGguf}: this is a packed model");
+        return new ReferenceModel(model, LlamaShape.FromGguf(model), Precision.Fp16, 0);
+    }
+
     /// <summary>Logits of every position, <c>[ids][vocabulary]</c>, from an empty cache.</summary>
     public float[][] Logits(IReadOnlyList<int> ids) => Logits(ids, 0, ids.Count);
 

@@ -25,7 +25,7 @@ internal readonly struct CounterRandom(int seed, int stream)
             var count = Math.Min(Batch, destination.Length - start);
             for (var i = 0; i < count; i++)
             {
-                var bits = Mix(_key + (ulong)(first + start + i) * 0x9E3779B97F4A7C15UL);
+                var bits = Bits(first + start + i);
                 var sum = (int)(bits & 0xFFFF) + (int)((bits >> 16) & 0xFFFF) + (int)((bits >> 32) & 0xFFFF) + (int)(bits >> 48);
                 values[i] = (sum - 2 * 65535) * factor;
             }
@@ -33,6 +33,9 @@ internal readonly struct CounterRandom(int seed, int stream)
             TensorCodec.ToHalves(values[..count], destination.Slice(start, count));
         }
     }
+
+    /// <summary>64 random bits that depend on the number only.</summary>
+    public ulong Bits(long number) => Mix(_key + (ulong)number * 0x9E3779B97F4A7C15UL);
 
     /// <summary>SplitMix64's finalizer (Steele, Lea, Flood 2014).</summary>
     private static ulong Mix(ulong z)

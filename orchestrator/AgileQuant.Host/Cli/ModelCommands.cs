@@ -6,10 +6,10 @@ using Spectre.Console;
 
 namespace AgileQuant.Host.Cli;
 
-/// <summary>model import, random, list.</summary>
+/// <summary>model import, random, outliers, list.</summary>
 internal static class ModelCommands
 {
-    public static Command Create() => new("model", "Imports and lists models.") { Import(), Random(), List() };
+    public static Command Create() => new("model", "Imports and lists models.") { Import(), Random(), ModelFileCommands.Outliers(), List() };
 
     private static Command Import()
     {
