@@ -72,10 +72,11 @@ int aq_cmd_info(const struct aq_args *args) {
     aq_text_printf(&t, "]");
     aq_json_kv_string(&t, "isa", kernels->isa);
     aq_json_key(&t, "kernels");
-    static const enum aq_format formats[] = {AQ_F16, AQ_I8, AQ_I4, AQ_I4};
-    static const char *const precisions[] = {"fp16", "w8a8", "w4a8", "w4a4"};
+    static const enum aq_format formats[] = {AQ_F16, AQ_BF16, AQ_I8, AQ_I4, AQ_I4};
+    static const char *const precisions[] = {"fp16", "bf16", "w8a8", "w4a8", "w4a4"};
     aq_text_printf(&t, "{");
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        if (formats[i] == AQ_BF16 && !kernels->bf16_dot) continue; // without the instruction it is no baseline
         char text[160];
         snprintf(text, sizeof text, "%s: %s", kernels->isa, kernels->description[formats[i]]);
         aq_json_kv_string(&t, precisions[i], text);

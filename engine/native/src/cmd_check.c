@@ -65,14 +65,27 @@ struct accumulate {
     size_t padded, groups, row_bytes;
     const int8_t *activations;
     const uint8_t *weights;
+    const int8_t *zeros; // [n][groups] zero points, or NULL
 };
 
 static bool parse_accumulate(struct accumulate *a, const char *kernel, const uint8_t *data, size_t length,
                              struct aq_error *err) {
-    a->format = strcmp(kernel, "w8a8") == 0 ? AQ_I8 : AQ_I4;
-    a->limit = strcmp(kernel, "w4a4") == 0 ? 7 : 127;
-    if (a->format == AQ_I4 && strcmp(kernel, "w4a8") != 0 && strcmp(kernel, "w4a4") != 0)
-        return aq_fail(err, "usage", "--kernel is one of w8a8, w4a8, w4a4");
+    static const struct {
+        const char *name;
+        enum aq_format format;
+        int limit;
+        bool zeros;
+    } kernels[] = {{"w8a8", AQ_I8, 127, false},
+                   {"w4a8", AQ_I4, 127, false},
+                   {"w4a4", AQ_I4, 7, false},
+                   {"w4a8+asym", AQ_I4, 127, true},
+                   {"w4a4+asym", AQ_I4, 7, true}};
+    size_t index = 0, count = sizeof kernels / sizeof *kernels;
+    while (index < count && strcmp(kernels[index].name, kernel) != 0) index++;
+    if (index == count) return aq_fail(err, "usage", "--kernel is one of w8a8, w4a8, w4a4, w4a8+asym, w4a4+asym");
+    a->format = kernels[index].format;
+    a->limit = kernels[index].limit;
+    bool zeros = kernels[index].zeros;
     if (length < 16) return aq_fail(err, "input", "the input is cut off");
     memcpy(&a->m, data, 4);
     memcpy(&a->n, data + 4, 4);
@@ -86,11 +99,14 @@ static bool parse_accumulate(struct accumulate *a, const char *kernel, const uin
     a->groups = a->format == AQ_I8 ? 1 : (a->k + group - 1) / group;
     a->padded = a->groups * group;
     a->row_bytes = a->format == AQ_I8 ? a->k : a->padded / 2;
-    if (length != 16 + (size_t)a->m * a->k + a->row_bytes * a->n)
-        return aq_fail(err, "input", "the input has %zu bytes, expected %zu", length,
-                       16 + (size_t)a->m * a->k + a->row_bytes * a->n);
+    size_t zero_bytes = zeros ? a->groups * a->n : 0;
+    size_t expected = 16 + (size_t)a->m * a->k + a->row_bytes * a->n + zero_bytes;
+    if (length != expected) return aq_fail(err, "input", "the input has %zu bytes, expected %zu", length, expected);
     a->activations = (const int8_t *)data + 16;
     a->weights = data + 16 + (size_t)a->m * a->k;
+    a->zeros = zeros ? (const int8_t *)a->weights + a->row_bytes * a->n : NULL;
+    for (size_t i = 0; i < zero_bytes; i++)
+        if (a->zeros[i] < 0 || a->zeros[i] > 15) return aq_fail(err, "input", "zero point %zu is not 0 to 15", i);
     for (size_t i = 0; i < (size_t)a->m * a->k; i++)
         if (a->activations[i] > a->limit || a->activations[i] < -a->limit)
             return aq_fail(err, "input", "activation %zu is beyond %d", i, a->limit);
@@ -120,12 +136,12 @@ static bool accumulate(const struct accumulate *a, const struct aq_kernels *kern
     size_t parts[] = {aq_round_up(bytes, 64),          scale_bytes,
                       aq_round_up(cells, 64),          aq_round_up(cells * 2, 64),
                       aq_round_up(cells / 32 * 4, 64), aq_round_up(a->m * 4, 64),
-                      aq_round_up(scratch, 64)};
+                      aq_round_up(scratch, 64),        scale_bytes};
     size_t total = 0, at = 0;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) total += parts[i];
-    uint8_t *memory = aq_big_alloc(total, "the product", err), *part[7];
+    uint8_t *memory = aq_big_alloc(total, "the product", err), *part[sizeof parts / sizeof *parts];
     if (!memory) return false;
-    for (size_t i = 0; i < 7; at += parts[i], i++) part[i] = memory + at;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; at += parts[i], i++) part[i] = memory + at;
     struct aq_rows rows = {
         ld,      (int8_t *)part[2], (int16_t *)(void *)part[3], (int32_t *)(void *)part[4], (float *)(void *)part[5],
         a->limit};
@@ -134,6 +150,7 @@ static bool accumulate(const struct accumulate *a, const struct aq_kernels *kern
         kernels->pack_i8((int8_t *)part[0], (const int8_t *)a->weights, a->n, a->k);
     else
         kernels->pack_i4(part[0], a->weights, a->n, a->padded);
+    if (a->zeros) aq_pack_i4_zeros(kernels, (int8_t *)part[7], a->zeros, a->n, a->groups);
     struct aq_matrix w = {.format = a->format,
                           .n = a->n,
                           .k = a->k,
@@ -142,7 +159,8 @@ static bool accumulate(const struct accumulate *a, const struct aq_kernels *kern
                           .group = a->padded / a->groups,
                           .groups = a->groups,
                           .weights = part[0],
-                          .scales = part[1]};
+                          .scales = part[1],
+                          .zeros = a->zeros ? (int8_t *)part[7] : NULL};
     struct aq_product p = {.w = &w,
                            .m = a->m,
                            .rows = &rows,

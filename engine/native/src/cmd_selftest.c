@@ -12,7 +12,8 @@ struct test {
     const struct aq_kernels *kernels, *scalar;
     uint64_t random;
     size_t shapes;
-    double worst; // largest difference; the order of additions is fixed, so it must be 0
+    double worst;     // largest difference; the order of additions is fixed, so it must be 0
+    double tolerance; // except for bf16 by instructions with an order of their own
     bool ok;
 };
 
@@ -27,7 +28,7 @@ static float uniform(struct test *t) { // -1..1
 
 static void differ(struct test *t, double difference) {
     if (!(difference <= t->worst)) t->worst = difference; // NaN counts
-    if (!(difference <= 0)) t->ok = false;
+    if (!(difference <= t->tolerance)) t->ok = false;
 }
 
 // One product on both sets of kernels. Buffers are sized for the largest shape.
@@ -35,7 +36,9 @@ struct bench {
     size_t m, n, k, group;
     enum aq_format format;
     int limit;
+    bool zeros;
     uint8_t *source, *packed[2], *scratch;
+    int8_t *zeros_source, *zeros_packed[2];
     uint16_t *scales_source, *scales[2];
     float *x, *y[2];
     int32_t *acc[2];
@@ -45,9 +48,10 @@ struct bench {
 enum { MAX_M = 40, MAX_N = 130, MAX_K = 2304, PAD = 64 };
 
 static void fill_weights(struct test *t, struct bench *b, size_t padded, size_t groups) {
-    if (b->format == AQ_F16) {
+    if (b->format == AQ_F16 || b->format == AQ_BF16) {
         uint16_t *w = (uint16_t *)(void *)b->source;
-        for (size_t i = 0; i < b->n * b->k; i++) w[i] = aq_float_to_half(uniform(t));
+        for (size_t i = 0; i < b->n * b->k; i++)
+            w[i] = b->format == AQ_F16 ? aq_float_to_half(uniform(t)) : aq_float_to_bf16(uniform(t));
     } else if (b->format == AQ_I8) {
         float *scales = (float *)(void *)b->scales_source;
         for (size_t i = 0; i < b->n * b->k; i++) b->source[i] = (uint8_t)(int8_t)((int)(next(t) % 255) - 127);
@@ -58,14 +62,20 @@ static void fill_weights(struct test *t, struct bench *b, size_t padded, size_t 
         memset(b->source, 0, padded / 2); // row 0: all -8
         if (b->n > 1) memset(b->source + padded / 2, 0xFF, padded / 2);
         for (size_t i = 0; i < b->n * groups; i++) b->scales_source[i] = aq_float_to_half(0.01f + fabsf(uniform(t)));
+        for (size_t i = 0; i < b->n * groups; i++) b->zeros_source[i] = (int8_t)(next(t) & 15);
+        memset(b->zeros_source, 15, groups); // row 0: all -15
     }
 }
 
 static void fill_activations(struct test *t, struct bench *b) {
     for (size_t i = 0; i < b->m * b->k; i++) b->x[i] = uniform(t);
     if (b->format == AQ_F16) return;
-    for (size_t i = 0; i < b->k; i++) b->x[i] = b->x[i] < 0 && b->m > 1 ? -1.0f : 1.0f; // row 0: the bound
     b->rows.ld = aq_round_up(b->k, 128);
+    if (b->format == AQ_BF16) {
+        for (size_t row = 0; row < b->m; row++) t->scalar->round_bf16(&b->rows, row, b->x + row * b->k, b->k);
+        return;
+    }
+    for (size_t i = 0; i < b->k; i++) b->x[i] = b->x[i] < 0 && b->m > 1 ? -1.0f : 1.0f; // row 0: the bound
     b->rows.limit = b->limit;
     for (size_t row = 0; row < b->m; row++) t->scalar->quantize(&b->rows, row, b->x + row * b->k, b->k);
 }
@@ -80,7 +90,8 @@ static void run_product(const struct bench *b, const struct aq_kernels *kernels,
                           .group = groups ? padded / groups : 0,
                           .groups = groups,
                           .weights = b->packed[side],
-                          .scales = b->scales[side]};
+                          .scales = b->scales[side],
+                          .zeros = b->zeros ? b->zeros_packed[side] : NULL};
     struct aq_product p = {.w = &w,
                            .m = b->m,
                            .x = b->x,
@@ -103,26 +114,34 @@ static void product_case(struct test *t, struct bench *b) {
     fill_weights(t, b, padded, groups);
     fill_activations(t, b);
     const struct aq_kernels *sets[] = {t->scalar, t->kernels};
+    bool integer = b->format == AQ_I8 || b->format == AQ_I4;
     for (int side = 0; side < 2; side++) {
         const struct aq_kernels *kernels = sets[side];
         if (b->format == AQ_F16) {
             kernels->pack_f16((uint16_t *)(void *)b->packed[side], (const uint16_t *)(const void *)b->source, b->n,
                               b->k);
+        } else if (b->format == AQ_BF16) {
+            kernels->pack_bf16((uint16_t *)(void *)b->packed[side], (const uint16_t *)(const void *)b->source, b->n,
+                               b->k);
         } else if (b->format == AQ_I8) {
             kernels->pack_i8((int8_t *)b->packed[side], (const int8_t *)b->source, b->n, b->k);
             memcpy(b->scales[side], b->scales_source, b->n * 4);
         } else {
             kernels->pack_i4(b->packed[side], b->source, b->n, padded);
             aq_pack_i4_scales(kernels, b->scales[side], b->scales_source, b->n, groups);
+            aq_pack_i4_zeros(kernels, b->zeros_packed[side], b->zeros_source, b->n, groups);
         }
         run_product(b, kernels, side, false, padded, groups);
-        if (b->format != AQ_F16) run_product(b, kernels, side, true, padded, groups);
+        if (integer) run_product(b, kernels, side, true, padded, groups);
     }
+    // Rounding errors of two orders: far below sum |x w| 2^-24 k, as errors cancel.
+    t->tolerance = b->format == AQ_BF16 && t->kernels->bf16_dot ? (double)b->k * 0x1p-22 : 0;
     for (size_t i = 0; i < b->m * b->n; i++) {
         differ(t, fabs((double)b->y[0][i] - (double)b->y[1][i]));
     }
-    for (size_t i = 0; b->format != AQ_F16 && i < b->m * b->n * aq_max(groups, 1); i++)
+    for (size_t i = 0; integer && i < b->m * b->n * aq_max(groups, 1); i++)
         differ(t, fabs((double)b->acc[0][i] - (double)b->acc[1][i]));
+    t->tolerance = 0;
     t->shapes++;
 }
 
@@ -162,6 +181,11 @@ static void elementwise_cases(struct test *t, struct bench *b) {
         }
         differ(t, fabs(t->scalar->nll(x, n, n / 2) - t->kernels->nll(x, n, n / 2)));
         b->rows.ld = aq_round_up(n, 128);
+        memcpy(one, x, n * 4), memcpy(two, x, n * 4);
+        t->scalar->round_bf16(&b->rows, 0, one, n);
+        t->kernels->round_bf16(&b->rows, 1, two, n);
+        for (size_t j = 0; j < n; j++) differ(t, fabs((double)one[j] - (double)two[j]));
+        differ(t, memcmp(b->rows.q16, b->rows.q16 + b->rows.ld, b->rows.ld * 2) ? 1.0 : 0.0);
         b->rows.limit = i % 2 ? 7 : 127;
         t->scalar->quantize(&b->rows, 0, x, n);
         t->kernels->quantize(&b->rows, 1, x, n);
@@ -231,7 +255,10 @@ static bool make_bench(struct bench *b, const struct aq_kernels *kernels, const 
                       MAX_M * k * 2,
                       MAX_M * k / 8,
                       MAX_M * 64,
-                      scratch};
+                      scratch,
+                      scale / 4,
+                      scale / 4,
+                      scale / 4};
     uint8_t *part[sizeof parts / sizeof *parts];
     *size = 0;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) *size += aq_round_up(parts[i], 64);
@@ -245,6 +272,8 @@ static bool make_bench(struct bench *b, const struct aq_kernels *kernels, const 
     b->acc[0] = (void *)part[9], b->acc[1] = (void *)part[10];
     b->rows = (struct aq_rows){0, (int8_t *)part[11], (void *)part[12], (void *)part[13], (void *)part[14], 127};
     b->scratch = part[15];
+    b->zeros_source = (int8_t *)part[16], b->zeros_packed[0] = (int8_t *)part[17];
+    b->zeros_packed[1] = (int8_t *)part[18];
     return true;
 }
 
@@ -260,10 +289,14 @@ static bool test_set(const struct aq_kernels *kernels, const struct aq_kernels *
         const char *name;
         enum aq_format format;
         int limit;
-    } products[] = {{"fp16", AQ_F16, 0}, {"w8a8", AQ_I8, 127}, {"w4a8", AQ_I4, 127}, {"w4a4", AQ_I4, 7}};
+        bool zeros;
+    } products[] = {{"fp16", AQ_F16, 0, false},   {"bf16", AQ_BF16, 0, false}, {"w8a8", AQ_I8, 127, false},
+                    {"w4a8", AQ_I4, 127, false},  {"w4a4", AQ_I4, 7, false},   {"w4a8+asym", AQ_I4, 127, true},
+                    {"w4a4+asym", AQ_I4, 7, true}};
     for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
         b.format = products[i].format;
         b.limit = products[i].limit;
+        b.zeros = products[i].zeros;
         product_cases(&t, &b, quick);
         ok = report(&t, products[i].name) && ok;
     }

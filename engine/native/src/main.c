@@ -21,7 +21,7 @@ static const struct command {
     {"status", "root* job", "--root R [--job A]", aq_cmd_status},
     {"logits", "model* tokens* count* out* isa threads",
      "--model F --tokens T --count N --out O [--isa X] [--threads N]", aq_cmd_logits},
-    {"accumulate", "kernel* isa* in* out*", "--kernel w8a8|w4a8|w4a4 --isa X --in F --out O", aq_cmd_accumulate},
+    {"accumulate", "kernel* isa* in* out*", "--kernel K --isa X --in F --out O", aq_cmd_accumulate},
 };
 
 static int usage(FILE *out, int code) {

@@ -7,7 +7,7 @@
   pack.py quantize IN.gguf OUT --precision P --group G     a real F16 LLaMA GGUF, rounded to nearest
   pack.py tokens IN.i32 OUT --vocab N --bos ID [--adds-bos]
   pack.py random-tokens OUT --vocab N --count N [--seed 1]
-  pack.py accumulate OUT EXPECTED --kernel w8a8|w4a8|w4a4 --m M --n N --k K [--group G --seed 1 --extreme]
+  pack.py accumulate OUT EXPECTED --kernel w8a8|w4a8|w4a4|w4a8+asym|w4a4+asym --m M --n N --k K [--group G --seed 1 --extreme]
 """
 import argparse
 import array
@@ -258,8 +258,9 @@ def write_tokens(path, ids, vocab, bos, adds):
 
 def make_accumulate(a):
     rng = random.Random(a.seed)
-    limit = 7 if a.kernel == "w4a4" else 127
-    low, high = (-127, 127) if a.kernel == "w8a8" else (-8, 7)
+    limit = 7 if a.kernel.startswith("w4a4") else 127
+    asym = a.kernel.endswith("+asym")
+    low, high = (-127, 127) if a.kernel == "w8a8" else (0, 15) if asym else (-8, 7)
 
     def draw(lo, hi):
         return rng.choice((lo, hi)) if a.extreme else rng.randint(lo, hi)
@@ -272,22 +273,29 @@ def make_accumulate(a):
         w[0] = [low] * a.k
     g = a.k if a.kernel == "w8a8" else a.group or (a.k + 31) // 32 * 32
     groups = (a.k + g - 1) // g
+    zeros = [[draw(0, 15) if asym else 0 for _ in range(groups)] for _ in range(a.n)]
+    if a.extreme and asym:
+        zeros[0] = [15] * groups
     with open(a.out, "wb") as f:
         f.write(struct.pack("<IIII", a.m, a.n, a.k, 0 if a.kernel == "w8a8" else a.group))
         for row in x:
             f.write(struct.pack("%db" % a.k, *row))
-        for row in w:
+        for row, zero in zip(w, zeros):
             if a.kernel == "w8a8":
                 f.write(struct.pack("%db" % a.k, *row))
             else:
-                q = [v + 8 for v in row] + [8] * (groups * g - a.k)
+                q = [v if asym else v + 8 for v in row] + [zero[-1] if asym else 8] * (groups * g - a.k)
                 for i in range(0, len(q), 32):
                     f.write(bytes(q[i + j] | q[i + j + 16] << 4 for j in range(16)))
+        if asym:
+            for zero in zeros:
+                f.write(bytes(zero))
     with open(a.expected, "wb") as f:
         for xr in x:
-            for wr in w:
+            for wr, zero in zip(w, zeros):
                 for i in range(groups):
-                    f.write(struct.pack("<i", sum(p * q for p, q in zip(xr[i * g:(i + 1) * g], wr[i * g:(i + 1) * g]))))
+                    part = zip(xr[i * g:(i + 1) * g], wr[i * g:(i + 1) * g])
+                    f.write(struct.pack("<i", sum(p * (q - zero[i]) for p, q in part)))
 
 
 def main():

@@ -63,7 +63,8 @@ accumulate() { # accumulate NAME ENGINE...: all kernels, groups, odd and extreme
     for isa in $isas_now; do
         for c in "w8a8 0 3 5 64" "w8a8 0 9 33 301" "w4a8 32 8 17 96" "w4a8 64 2 33 172" "w4a8 0 7 5 700" "w4a4 32 9 16 172" \
             "w4a4 128 7 31 300" "w4a4 0 3 18 1100" "w4a8 128 13 16 256" "w8a8 0 7 70 61" "w8a8 0 4 129 62" "w8a8 0 1 65 63" \
-            "w8a8 0 1 2 131072" "w4a8 32 1 65 61" "w4a8 0 1 2 131072"; do
+            "w8a8 0 1 2 131072" "w4a8 32 1 65 61" "w4a8 0 1 2 131072" \
+            "w4a8+asym 32 7 33 172" "w4a4+asym 64 2 18 300" "w4a8+asym 0 7 5 700" "w4a8+asym 0 1 2 131072"; do
             set_c="$c"
             kernel=${set_c%% *}; rest=${set_c#* }; group=${rest%% *}; rest=${rest#* }
             m=${rest%% *}; rest=${rest#* }; n=${rest%% *}; k=${rest#* }

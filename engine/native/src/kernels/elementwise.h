@@ -100,6 +100,16 @@ static void ew_quantize(struct aq_rows *rows, size_t row, const float *restrict 
     }
 }
 
+static void ew_round_bf16(struct aq_rows *rows, size_t row, float *restrict x, size_t k) {
+    int16_t *restrict bits = rows->q16 + row * rows->ld;
+    for (size_t i = 0; i < k; i++) {
+        uint16_t b = aq_float_to_bf16(x[i]);
+        bits[i] = (int16_t)b;
+        x[i] = aq_bf16_to_float(b);
+    }
+    memset(bits + k, 0, (aq_round_up(k, 128) - k) * sizeof *bits);
+}
+
 // gate = gate / (1 + exp(-gate)) * up
 static void ew_swiglu(float *restrict gate, const float *restrict up, size_t n) {
     for (size_t i = 0; i < n; i++) gate[i] = gate[i] / (1.0f + ew_exp(-gate[i])) * up[i];
@@ -152,7 +162,7 @@ static double ew_nll(const float *logits, size_t n, size_t target) {
 }
 
 #define AQ_ELEMENTWISE                                                                                                 \
-    .rmsnorm = ew_rmsnorm, .quantize = ew_quantize, .swiglu = ew_swiglu, .softmax = ew_softmax, .add = ew_add,         \
-    .nll = ew_nll
+    .rmsnorm = ew_rmsnorm, .quantize = ew_quantize, .round_bf16 = ew_round_bf16, .swiglu = ew_swiglu,                  \
+    .softmax = ew_softmax, .add = ew_add, .nll = ew_nll
 
 #endif

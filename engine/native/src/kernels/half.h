@@ -36,4 +36,15 @@ static inline uint16_t aq_float_to_half(float f) {
     return (uint16_t)(sign | half);
 }
 
+static inline float aq_bf16_to_float(uint16_t b) {
+    return aq_bits_to_float((uint32_t)b << 16);
+}
+
+// NaN stays NaN.
+static inline uint16_t aq_float_to_bf16(float f) {
+    uint32_t bits = aq_float_to_bits(f);
+    uint32_t rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+    return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : rounded);
+}
+
 #endif

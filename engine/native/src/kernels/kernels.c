@@ -4,7 +4,7 @@
 
 extern const struct aq_kernels aq_kernels_scalar;
 #if defined(__x86_64__)
-extern const struct aq_kernels aq_kernels_avx2, aq_kernels_avx512;
+extern const struct aq_kernels aq_kernels_avx2, aq_kernels_avx512, aq_kernels_avx512bf16;
 #elif defined(__aarch64__)
 extern const struct aq_kernels aq_kernels_neon;
 #endif
@@ -14,6 +14,7 @@ const struct aq_kernels *const aq_kernel_sets[AQ_KERNEL_SETS] = {
 #if defined(__x86_64__)
     &aq_kernels_avx2,
     &aq_kernels_avx512,
+    &aq_kernels_avx512bf16,
 #elif defined(__aarch64__)
     &aq_kernels_neon,
 #endif
@@ -41,6 +42,7 @@ size_t aq_panels(const struct aq_kernels *kernels, enum aq_format format, size_t
 bool aq_packed_bytes(const struct aq_kernels *kernels, enum aq_format format, size_t n, size_t k, size_t *bytes) {
     size_t rows = aq_panels(kernels, format, n) * kernels->panel[format];
     if (format == AQ_F16) return aq_mul(rows, k, bytes) && aq_mul(*bytes, 2, bytes);
+    if (format == AQ_BF16) return aq_mul(rows, aq_round_up(k, 2), bytes) && aq_mul(*bytes, 2, bytes);
     if (format == AQ_I8) return aq_mul(rows, aq_round_up(k, kernels->k_unit_i8), bytes);
     return aq_mul(rows, k / 2, bytes);
 }
@@ -57,4 +59,11 @@ void aq_pack_i4_scales(const struct aq_kernels *kernels, uint16_t *dst, const ui
     for (size_t row = 0; row < rows; row++)
         for (size_t g = 0; g < groups; g++)
             dst[(row / nr * groups + g) * nr + row % nr] = row < n ? src[row * groups + g] : 0;
+}
+
+void aq_pack_i4_zeros(const struct aq_kernels *kernels, int8_t *dst, const int8_t *src, size_t n, size_t groups) {
+    size_t nr = kernels->panel[AQ_I4], rows = aq_panels(kernels, AQ_I4, n) * nr;
+    for (size_t row = 0; row < rows; row++)
+        for (size_t g = 0; g < groups; g++)
+            dst[(row / nr * groups + g) * nr + row % nr] = row < n ? (int8_t)(8 - src[row * groups + g]) : 0;
 }

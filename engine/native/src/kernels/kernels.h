@@ -8,7 +8,7 @@
 
 #include "../util.h"
 
-enum aq_format { AQ_F16, AQ_I8, AQ_I4, AQ_FORMATS };
+enum aq_format { AQ_F16, AQ_I8, AQ_I4, AQ_BF16, AQ_FORMATS };
 
 // The order of additions in an fp16 product is part of the contract between the tables, so that every instruction set
 // gives the same bits: inputs in blocks of 256, in each block one chain of fused multiply-adds from zero in ascending
@@ -23,15 +23,16 @@ struct aq_matrix {
     size_t padded;        // I4: groups * group
     size_t group, groups; // I4
     const void *weights;
-    const void *scales; // I8: f32 [n]; I4: f16, panels of [groups][NR]; F16: none
+    const void *scales;  // I8: f32 [n]; I4: f16, panels of [groups][NR]; F16, BF16: none
+    const int8_t *zeros; // I4: 8 - zero point, panels of [groups][NR]; NULL: all 0
 };
 
 // m rows quantized: q [m][ld], zero from k to k rounded up to 128, the same widened to 16 bits, and offsets.
-// ld is a multiple of 32.
+// ld is a multiple of 32. For BF16 only q16 is used.
 struct aq_rows {
     size_t ld;
     int8_t *q;
-    int16_t *q16;
+    int16_t *q16;     // or the bits of bf16 numbers
     int32_t *offsets; // [m][ld / 32]: -8 * the sum of 32 elements, for weights stored as q + 8
     float *scale;     // [m]
     int limit;        // 127 or 7: largest absolute value in q
@@ -41,9 +42,9 @@ struct aq_rows {
 struct aq_product {
     const struct aq_matrix *w;
     size_t m;
-    const float *x; // F16: [m][ldx]
+    const float *x; // F16: [m][ldx]; BF16: the same, rounded to bf16
     size_t ldx;
-    const struct aq_rows *rows; // I8, I4
+    const struct aq_rows *rows; // I8, I4; BF16: what round_bf16 left
     float *y;                   // [m][ldy]
     size_t ldy;
     size_t first, last;
@@ -62,22 +63,26 @@ struct aq_kernels {
     void (*pack_f16)(uint16_t *dst, const uint16_t *src, size_t n, size_t k);
     void (*pack_i8)(int8_t *dst, const int8_t *src, size_t n, size_t k);
     void (*pack_i4)(uint8_t *dst, const uint8_t *src, size_t n, size_t padded);
+    void (*pack_bf16)(uint16_t *dst, const uint16_t *src, size_t n, size_t k);
     size_t k_unit_i8; // I8: k is padded to a multiple of this with zeros
 
     void (*product[AQ_FORMATS])(const struct aq_product *p);
+    bool bf16_dot; // BF16 by an instruction for it, in its order of additions; else in that of F16
 
     // Element-wise parts. The same C, and the same order of additions, on every instruction set.
     void (*widen)(float *dst, const uint16_t *src, size_t n);
     void (*narrow)(uint16_t *dst, const float *src, size_t n);
     void (*rmsnorm)(float *dst, const float *x, const float *weight, size_t n, float epsilon);
     void (*quantize)(struct aq_rows *rows, size_t row, const float *x, size_t k);
+    // x rounded to bf16 in place, half to even; the bits to rows->q16, zero up to k rounded up to 128.
+    void (*round_bf16)(struct aq_rows *rows, size_t row, float *x, size_t k);
     void (*swiglu)(float *gate, const float *up, size_t n);
     void (*softmax)(float *x, size_t n, float scale, bool log2);
     void (*add)(float *x, const float *y, size_t n);
     double (*nll)(const float *logits, size_t n, size_t target);
 };
 
-#define AQ_KERNEL_SETS 4
+#define AQ_KERNEL_SETS 8 // room for the tables of any one architecture and the NULL
 // Best last; NULL-terminated. The only table of its kind.
 extern const struct aq_kernels *const aq_kernel_sets[AQ_KERNEL_SETS];
 
@@ -87,9 +92,11 @@ const struct aq_kernels *aq_kernels_select(const char *isa, struct aq_error *err
 size_t aq_panels(const struct aq_kernels *kernels, enum aq_format format, size_t n);
 // Bytes of packed weights; false when the sizes overflow.
 bool aq_packed_bytes(const struct aq_kernels *kernels, enum aq_format format, size_t n, size_t k, size_t *bytes);
-// fp16 panels of 16 outputs, [k][16]: every table's.
+// fp16 panels of 16 outputs, [k][16]: every table's; bf16 for tables that widen it.
 void aq_pack_f16(uint16_t *dst, const uint16_t *src, size_t n, size_t k);
 // Scales of an I4 matrix: [groups][n] in memory order of the file ([groups, out]: groups fastest) to panels.
 void aq_pack_i4_scales(const struct aq_kernels *kernels, uint16_t *dst, const uint16_t *src, size_t n, size_t groups);
+// Its zero points, 0..15 and in the same order, to panels of 8 - z; 0 for outputs beyond n.
+void aq_pack_i4_zeros(const struct aq_kernels *kernels, int8_t *dst, const int8_t *src, size_t n, size_t groups);
 
 #endif

@@ -14,6 +14,7 @@ enum { AVX2_NR = 16, AVX2_MR = 6 };
 void avx2_pack_i8(int8_t *dst, const int8_t *src, size_t n, size_t k);
 void avx2_pack_i4(uint8_t *dst, const uint8_t *src, size_t n, size_t padded);
 void avx2_product_f16(const struct aq_product *p);
+void avx2_product_bf16(const struct aq_product *p);
 void avx2_product_i8(const struct aq_product *p);
 void avx2_product_i4(const struct aq_product *p);
 

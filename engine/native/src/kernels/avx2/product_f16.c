@@ -1,4 +1,4 @@
-// fp16 products: weights widened by F16C, fp32 FMA; tiles of 6 rows x 16 outputs.
+// fp16 and bf16 products: weights widened, fp16 by F16C, fp32 FMA; tiles of 6 rows x 16 outputs.
 #include "avx2.h"
 
 #define F16_VECTORS 2
@@ -18,8 +18,10 @@ AQ_INLINE void f16_save(float *to, __m256 value) {
     _mm256_store_ps(to, value);
 }
 
-AQ_INLINE __m256 f16_half(const uint16_t *from) {
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from));
+AQ_INLINE __m256 f16_widen(const bool bf16, const uint16_t *from) {
+    __m128i half = _mm_loadu_si128((const __m128i *)from);
+    if (bf16) return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+    return _mm256_cvtph_ps(half);
 }
 
 AQ_INLINE __m256 f16_add(__m256 a, __m256 b) {
@@ -45,5 +47,9 @@ AQ_INLINE void f16_store(float *y, const __m256 acc[2], size_t columns, bool add
 #include "../product_f16.h"
 
 void avx2_product_f16(const struct aq_product *p) {
-    f16_product(p);
+    f16_product(false, p);
+}
+
+void avx2_product_bf16(const struct aq_product *p) {
+    f16_product(true, p);
 }

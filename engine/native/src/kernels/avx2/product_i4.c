@@ -2,10 +2,10 @@
 // its low and output o + 8 in its high nibble, for input 4 * i + j, as q + 8.
 //
 // vpmaddubsw multiplies unsigned weights (0..15) with signed activations; 8 * (sum of the activations) is taken off a
-// group's accumulator afterwards. Bounds of the 16-bit chains:
+// group's accumulator afterwards (z times the sum where there are zero points). Bounds of the 16-bit chains:
 //   8-bit activations: a pair is at most 2 * 15 * 127 = 3,810; a chain adds 8 of them (32 inputs): 30,480 < 2^15
 //   4-bit activations: a pair is at most 2 * 15 * 7 = 210; a chain adds 128 of them (512 inputs): 26,880 < 2^15
-// Chains are widened to int32 by vpmaddwd with ones; |acc| <= 131,072 * 15 * 127 < 2^31.
+// Chains are widened to int32 by vpmaddwd with ones; |acc| <= 131,072 * (15 + 15) * 127 < 2^31.
 #include "avx2.h"
 
 enum { LONG_CHAIN = 512 }; // inputs
@@ -64,10 +64,16 @@ static void store_group(const struct aq_product *p, size_t row, size_t output, s
         p->accumulators[(row * p->w->n + output + o) * p->w->groups + group] = lane[o];
 }
 
+// offset = -8 * sum, zero = 8 - z: -z * sum.
+AQ_INLINE __m256i from_zero(__m256i offset, const int8_t *zero) {
+    __m256i wide = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)zero));
+    return _mm256_sub_epi32(offset, _mm256_mullo_epi32(wide, _mm256_srai_epi32(offset, 3)));
+}
+
 // One tile. run: inputs of a chain, when it is a constant (32), else 0: as long as the bounds allow. single: a group is
 // one chain, so no int32 accumulators are carried.
-AQ_INLINE void tile(const int rows, const size_t run, const bool single, const struct aq_product *p, size_t row,
-                    size_t panel, const uint8_t *unpacked, const uint8_t *packed) {
+AQ_INLINE void tile(const int rows, const size_t run, const bool single, const bool zeros, const struct aq_product *p,
+                    size_t row, size_t panel, const uint8_t *unpacked, const uint8_t *packed) {
     const struct aq_matrix *w = p->w;
     size_t ld = p->rows->ld, columns = w->n - panel * AVX2_NR;
     size_t longest = run ? run : aq_min(w->group, LONG_CHAIN);
@@ -102,8 +108,9 @@ AQ_INLINE void tile(const int rows, const size_t run, const bool single, const s
                     part[r][0] = _mm256_madd_epi16(part[r][0], ones);
                     part[r][1] = _mm256_madd_epi16(part[r][1], ones);
                 }
-                acc[r][0] = _mm256_add_epi32(part[r][0], offset);
-                acc[r][1] = _mm256_add_epi32(part[r][1], offset);
+                const int8_t *zero = zeros ? w->zeros + (panel * w->groups + g) * AVX2_NR : NULL;
+                acc[r][0] = _mm256_add_epi32(part[r][0], zeros ? from_zero(offset, zero) : offset);
+                acc[r][1] = _mm256_add_epi32(part[r][1], zeros ? from_zero(offset, zero + 8) : offset);
             }
             at += inputs;
         } while (!single && at < end);
@@ -148,35 +155,42 @@ static void unpack_panel(uint8_t *dst, const uint8_t *src, size_t bytes) {
     }
 }
 
-AQ_INLINE void product(const size_t run, const bool single, const struct aq_product *p) {
+AQ_INLINE void product(const size_t run, const bool single, const bool zeros, const struct aq_product *p) {
     size_t bytes = p->w->padded / 2 * AVX2_NR;
     for (size_t panel = p->first; panel < p->last; panel++) {
         const uint8_t *packed = (const uint8_t *)p->w->weights + panel * bytes;
         if (p->m <= AVX2_MR) {
-#define TILE(rows) tile(rows, run, single, p, row, panel, NULL, packed)
+#define TILE(rows) tile(rows, run, single, zeros, p, row, panel, NULL, packed)
             AQ_FOR_TILES(p->m, AVX2_MR, TILE);
 #undef TILE
             continue;
         }
         uint8_t *unpacked = p->scratch; // unpacked once for all rows but the last few
         unpack_panel(unpacked, packed, bytes);
-#define TILE(rows) tile(rows, run, single, p, row, panel, rows == AVX2_MR ? unpacked : NULL, packed)
+#define TILE(rows) tile(rows, run, single, zeros, p, row, panel, rows == AVX2_MR ? unpacked : NULL, packed)
         AQ_FOR_TILES(p->m, AVX2_MR, TILE);
 #undef TILE
     }
 }
 
 // Lengths of chains are constants, so that their loops are unrolled.
-void avx2_product_i4(const struct aq_product *p) {
+AQ_INLINE void by_length(const bool zeros, const struct aq_product *p) {
     bool wide = p->rows->limit > 7; // 8-bit activations: chains of 32 only
     if (p->w->group == 32)
-        product(32, true, p);
+        product(32, true, zeros, p);
     else if (wide)
-        product(32, false, p);
+        product(32, false, zeros, p);
     else if (p->w->group == 64)
-        product(64, true, p);
+        product(64, true, zeros, p);
     else if (p->w->group == 128)
-        product(128, true, p);
+        product(128, true, zeros, p);
     else
-        product(0, false, p);
+        product(0, false, zeros, p);
+}
+
+void avx2_product_i4(const struct aq_product *p) {
+    if (p->w->zeros)
+        by_length(true, p);
+    else
+        by_length(false, p);
 }

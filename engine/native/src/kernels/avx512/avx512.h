@@ -9,13 +9,25 @@
 
 #include <immintrin.h>
 
-enum { I8_NR = 64, I4_NR = 32, VNNI_MR = 6 };
+enum { F16_NR = 16, I8_NR = 64, I4_NR = 32, VNNI_MR = 6 };
 
+bool avx512_supported(void);
+size_t avx512_scratch_bytes(size_t k);
+void avx512_widen(float *dst, const uint16_t *src, size_t n);
+void avx512_narrow(uint16_t *dst, const float *src, size_t n);
 void avx512_pack_i8(int8_t *dst, const int8_t *src, size_t n, size_t k);
 void avx512_pack_i4(uint8_t *dst, const uint8_t *src, size_t n, size_t padded);
 void avx512_product_f16(const struct aq_product *p);
+void avx512_product_bf16(const struct aq_product *p);
 void avx512_product_i8(const struct aq_product *p);
 void avx512_product_i4(const struct aq_product *p);
+
+// What the tables with and without vdpbf16ps share.
+#define AVX512_DESCRIPTIONS "fp16 weights by vcvtph2ps, fp32 FMA", "uint8 x int8, vpdpbusd", "uint4 x int8, vpdpbusd"
+#define AVX512_PRODUCTS avx512_product_f16, avx512_product_i8, avx512_product_i4
+#define AVX512_COMMON                                                                                                  \
+    .scratch_bytes = avx512_scratch_bytes, .pack_f16 = aq_pack_f16, .pack_i8 = avx512_pack_i8,                         \
+    .pack_i4 = avx512_pack_i4, .k_unit_i8 = 4, .widen = avx512_widen, .narrow = avx512_narrow
 
 // Of `columns` outputs, those that are lanes of the vector that starts at output `from`.
 AQ_INLINE __mmask16 avx512_mask(size_t columns, size_t from) {

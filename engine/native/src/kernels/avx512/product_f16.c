@@ -1,4 +1,4 @@
-// fp16 products: weights widened by vcvtph2ps, fp32 FMA; tiles of 12 rows x 16 outputs.
+// fp16 and bf16 products: weights widened, fp16 by vcvtph2ps, fp32 FMA; tiles of 12 rows x 16 outputs.
 #include "avx512.h"
 
 #define F16_VECTORS 1
@@ -18,8 +18,10 @@ AQ_INLINE void f16_save(float *to, __m512 value) {
     _mm512_store_ps(to, value);
 }
 
-AQ_INLINE __m512 f16_half(const uint16_t *from) {
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
+AQ_INLINE __m512 f16_widen(const bool bf16, const uint16_t *from) {
+    __m256i half = _mm256_loadu_si256((const __m256i *)from);
+    if (bf16) return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+    return _mm512_cvtph_ps(half);
 }
 
 AQ_INLINE __m512 f16_add(__m512 a, __m512 b) {
@@ -42,5 +44,9 @@ AQ_INLINE void f16_store(float *y, const __m512 acc[1], size_t columns, bool add
 #include "../product_f16.h"
 
 void avx512_product_f16(const struct aq_product *p) {
-    f16_product(p);
+    f16_product(false, p);
+}
+
+void avx512_product_bf16(const struct aq_product *p) {
+    f16_product(true, p);
 }

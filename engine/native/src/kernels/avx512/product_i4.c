@@ -3,8 +3,8 @@
 // accumulators of the group, 12 sums over groups, 2 weights and 1 activation stay in registers.
 //
 // vpdpbusd multiplies unsigned weights (0..15) with signed activations and adds four products to an int32 lane. A
-// group's accumulators start at -8 * (sum of its activations), which the quantizer left. Bound, also on the way:
-// |acc| <= 131,072 * (8 + 15) * 127 = 382,861,312 < 2^31.
+// group's accumulators start at -8 * (sum of its activations), which the quantizer left; with zero points z at
+// -z * (that sum). Bound, also on the way: |acc| <= 131,072 * (15 + 15) * 127 = 499,384,320 < 2^31.
 #include "avx512.h"
 
 // STEP, PACKED: bytes of four inputs, unpacked and packed
@@ -42,10 +42,17 @@ AQ_INLINE void store_group(const struct aq_product *p, size_t row, size_t output
                                  _mm512_mullo_epi32(lanes, _mm512_set1_epi32((int)groups)), acc, 4);
 }
 
-// `run`: the group size as a constant, or 0. Weights: unpacked, or NULL and packed. (A single row is no faster with
-// several panels side by side or with prefetching: one stream of packed weights suits the caches best.)
-AQ_INLINE void tile(const int rows, const size_t run, const struct aq_product *p, size_t row, size_t panel,
-                    const uint8_t *unpacked, const uint8_t *packed) {
+// start = -8 * sum, zero = 8 - z: -z * sum.
+AQ_INLINE __m512i from_zero(__m512i start, const int8_t *zero) {
+    __m512i wide = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)zero));
+    return _mm512_sub_epi32(start, _mm512_mullo_epi32(wide, _mm512_srai_epi32(start, 3)));
+}
+
+// `run`: the group size as a constant, or 0. `zeros`: there are zero points. Weights: unpacked, or NULL and packed. (A
+// single row is no faster with several panels side by side or with prefetching: one stream of packed weights suits the
+// caches best.)
+AQ_INLINE void tile(const int rows, const size_t run, const bool zeros, const struct aq_product *p, size_t row,
+                    size_t panel, const uint8_t *unpacked, const uint8_t *packed) {
     const struct aq_matrix *w = p->w;
     size_t ld = p->rows->ld, output = panel * I4_NR, group = run ? run : w->group;
     const int8_t *x = p->rows->q + row * ld;
@@ -65,7 +72,8 @@ AQ_INLINE void tile(const int rows, const size_t run, const struct aq_product *p
             for (size_t i = 1; i < group / 32; i++)
                 start = _mm512_add_epi32(start, _mm512_set1_epi32(offsets[(size_t)r * (ld / 32) + i]));
             AQ_UNROLL
-            for (size_t v = 0; v < VECTORS; v++) acc[r][v] = start;
+            for (size_t v = 0; v < VECTORS; v++)
+                acc[r][v] = zeros ? from_zero(start, w->zeros + (panel * w->groups + g) * I4_NR + 16 * v) : start;
         }
 #pragma GCC unroll 2
         for (size_t i = 0; i < group / 4; i++, x += 4) {
@@ -122,7 +130,7 @@ static void unpack_panel(uint8_t *dst, const uint8_t *src, size_t padded) {
     }
 }
 
-AQ_INLINE void product(const size_t run, const struct aq_product *p) {
+AQ_INLINE void product(const size_t run, const bool zeros, const struct aq_product *p) {
     size_t bytes = p->w->padded / 4 * PACKED;
     for (size_t panel = p->first; panel < p->last; panel++) {
         const uint8_t *packed = (const uint8_t *)p->w->weights + panel * bytes;
@@ -130,9 +138,9 @@ AQ_INLINE void product(const size_t run, const struct aq_product *p) {
         if (p->m > VNNI_MR) { // unpacked once for all rows but the last few
             uint8_t *unpacked = p->scratch;
             unpack_panel(unpacked, packed, p->w->padded);
-            for (; done + VNNI_MR <= p->m; done += VNNI_MR) tile(VNNI_MR, run, p, done, panel, unpacked, NULL);
+            for (; done + VNNI_MR <= p->m; done += VNNI_MR) tile(VNNI_MR, run, zeros, p, done, panel, unpacked, NULL);
         }
-#define TILE(rows) tile(rows, run, p, done + row, panel, NULL, packed)
+#define TILE(rows) tile(rows, run, zeros, p, done + row, panel, NULL, packed)
         AQ_FOR_TILES(p->m - done, VNNI_MR, TILE);
 #undef TILE
     }
@@ -140,8 +148,12 @@ AQ_INLINE void product(const size_t run, const struct aq_product *p) {
 
 // Groups of 32 are the common ones: their short loop is unrolled.
 void avx512_product_i4(const struct aq_product *p) {
-    if (p->w->group == 32)
-        product(32, p);
+    if (p->w->group == 32 && p->w->zeros)
+        product(32, true, p);
+    else if (p->w->group == 32)
+        product(32, false, p);
+    else if (p->w->zeros)
+        product(0, true, p);
     else
-        product(0, p);
+        product(0, false, p);
 }

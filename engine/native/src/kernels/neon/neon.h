@@ -13,6 +13,7 @@ enum { NEON_NR_F16 = 16, NEON_NR_INT = 4, NEON_MR = 4 };
 void neon_pack_i8(int8_t *dst, const int8_t *src, size_t n, size_t k);
 void neon_pack_i4(uint8_t *dst, const uint8_t *src, size_t n, size_t padded);
 void neon_product_f16(const struct aq_product *p);
+void neon_product_bf16(const struct aq_product *p);
 void neon_product_i8(const struct aq_product *p);
 void neon_product_i4(const struct aq_product *p);
 

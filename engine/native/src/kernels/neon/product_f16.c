@@ -1,4 +1,4 @@
-// fp16 products: weights widened by FCVTL, fp32 FMLA; tiles of 4 rows x 16 outputs.
+// fp16 and bf16 products: weights widened, fp16 by FCVTL, fp32 FMLA; tiles of 4 rows x 16 outputs.
 #include "neon.h"
 
 #define F16_VECTORS 4
@@ -18,8 +18,8 @@ AQ_INLINE void f16_save(float *to, float32x4_t value) {
     vst1q_f32(to, value);
 }
 
-AQ_INLINE float32x4_t f16_half(const uint16_t *from) {
-    return neon_load_half(from);
+AQ_INLINE float32x4_t f16_widen(const bool bf16, const uint16_t *from) {
+    return bf16 ? vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(from), 16)) : neon_load_half(from);
 }
 
 AQ_INLINE float32x4_t f16_add(float32x4_t a, float32x4_t b) {
@@ -45,5 +45,9 @@ AQ_INLINE void f16_store(float *y, const float32x4_t acc[4], size_t columns, boo
 #include "../product_f16.h"
 
 void neon_product_f16(const struct aq_product *p) {
-    f16_product(p);
+    f16_product(false, p);
+}
+
+void neon_product_bf16(const struct aq_product *p) {
+    f16_product(true, p);
 }

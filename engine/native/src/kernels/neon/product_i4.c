@@ -4,7 +4,7 @@
 // Weights are unpacked to -8..7. Bounds of the 16-bit chains: a run of 32 inputs adds 4 products to a lane.
 //   8-bit activations: 4 * 8 * 127 = 4,064 a run; a chain of 8 runs (256 inputs): 32,512 < 2^15
 //   4-bit activations: 4 * 8 * 7 = 224 a run; a chain of 128 runs (4,096 inputs): 28,672 < 2^15
-// Chains are then summed in int32: |acc| <= 131,072 * 8 * 127 < 2^31.
+// Chains are then summed in int32, with zero points |acc| <= 131,072 * 15 * 127 < 2^31.
 #include "neon.h"
 
 enum { RUN = 32, BYTES = 16 };
@@ -57,12 +57,25 @@ AQ_INLINE void chain(const int rows, int32x4_t acc[NEON_MR], const int8_t *x, si
         acc[r] = vaddq_s32(acc[r], vpaddq_s32(vpaddq_s32(wide[0], wide[1]), vpaddq_s32(wide[2], wide[3])));
     }
 }
+// acc += zero * (sum of the group's activations); offsets are -8 * sums of 32.
+AQ_INLINE void add_zeros(const int rows, int32x4_t acc[NEON_MR], const int8_t *zero, const int32_t *offsets, size_t ld,
+                         size_t g, size_t group) {
+    const int32_t lane[NEON_NR_INT] = {zero[0], zero[1], zero[2], zero[3]};
+    int32x4_t wide = vld1q_s32(lane);
+    AQ_UNROLL
+    for (int r = 0; r < rows; r++) {
+        int32_t sum = 0;
+        for (size_t i = 0; i < group / 32; i++) sum -= offsets[(size_t)r * ld + g * (group / 32) + i] / 8;
+        acc[r] = vmlaq_n_s32(acc[r], wide, sum);
+    }
+}
 
 AQ_INLINE void tile(const int rows, const struct aq_product *p, size_t row, size_t panel) {
     const struct aq_matrix *w = p->w;
     size_t ld = p->rows->ld, output = panel * NEON_NR_INT, columns = aq_min(NEON_NR_INT, w->n - output);
     size_t longest = p->rows->limit <= 7 ? 4096 : 256;
     const int8_t *x = p->rows->q + row * ld;
+    const int32_t *offsets = p->rows->offsets + row * (ld / 32);
     const uint8_t *weights = (const uint8_t *)w->weights + panel * w->padded / 2 * NEON_NR_INT;
     const uint16_t *scales = (const uint16_t *)w->scales + panel * w->groups * NEON_NR_INT;
     float32x4_t total[NEON_MR];
@@ -74,6 +87,8 @@ AQ_INLINE void tile(const int rows, const struct aq_product *p, size_t row, size
         for (int r = 0; r < rows; r++) acc[r] = vdupq_n_s32(0);
         for (size_t at = g * w->group, end = at + w->group; at < end; at += longest)
             chain(rows, acc, x + at, ld, weights + at / 2 * NEON_NR_INT, aq_min(longest, end - at) / RUN);
+        if (w->zeros)
+            add_zeros(rows, acc, w->zeros + (panel * w->groups + g) * NEON_NR_INT, offsets, ld / 32, g, w->group);
         float32x4_t scale = neon_load_half(scales);
         AQ_UNROLL
         for (int r = 0; r < rows; r++) {

@@ -30,28 +30,31 @@ static void narrow(uint16_t *restrict dst, const float *restrict src, size_t n) 
 }
 
 // One row of x against one panel over one block of inputs.
-static inline __attribute__((always_inline)) void block(const float *restrict x, const uint16_t *restrict w, size_t k,
-                                                        float *restrict sum) {
+static inline __attribute__((always_inline)) void block(bool bf16, const float *restrict x, const uint16_t *restrict w,
+                                                        size_t k, float *restrict sum) {
     float acc[NR] = {0};
     for (size_t i = 0; i < k; i++)
-        for (size_t j = 0; j < NR; j++) acc[j] = fmaf(x[i], aq_half_to_float(w[i * NR + j]), acc[j]);
+        for (size_t j = 0; j < NR; j++) {
+            uint16_t half = w[i * NR + j];
+            acc[j] = fmaf(x[i], bf16 ? aq_bf16_to_float(half) : aq_half_to_float(half), acc[j]);
+        }
     for (size_t j = 0; j < NR; j++) sum[j] += acc[j];
 }
 
-static void block_plain(const float *restrict x, const uint16_t *restrict w, size_t k, float *restrict sum) {
-    block(x, w, k, sum);
+static void block_plain(bool bf16, const float *restrict x, const uint16_t *restrict w, size_t k, float *restrict sum) {
+    block(bf16, x, w, k, sum);
 }
 
 #if defined(__x86_64__)
 // fmaf is exact with or without the instruction, but slow without it.
-__attribute__((target("avx2,fma"))) static void block_fma(const float *restrict x, const uint16_t *restrict w, size_t k,
-                                                          float *restrict sum) {
-    block(x, w, k, sum);
+__attribute__((target("avx2,fma"))) static void block_fma(bool bf16, const float *restrict x,
+                                                          const uint16_t *restrict w, size_t k, float *restrict sum) {
+    block(bf16, x, w, k, sum);
 }
 #endif
 
-static void product_f16(const struct aq_product *p) {
-    void (*run)(const float *restrict, const uint16_t *restrict, size_t, float *restrict) = block_plain;
+static void product_halves(const struct aq_product *p) {
+    void (*run)(bool, const float *restrict, const uint16_t *restrict, size_t, float *restrict) = block_plain;
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) run = block_fma;
 #endif
@@ -60,7 +63,8 @@ static void product_f16(const struct aq_product *p) {
         for (size_t m = 0; m < p->m; m++) {
             float sum[NR] = {0};
             for (size_t start = 0; start < p->w->k; start += AQ_F16_BLOCK)
-                run(p->x + m * p->ldx + start, w + start * NR, aq_min(AQ_F16_BLOCK, p->w->k - start), sum);
+                run(p->w->format == AQ_BF16, p->x + m * p->ldx + start, w + start * NR,
+                    aq_min(AQ_F16_BLOCK, p->w->k - start), sum);
             size_t first = panel * NR;
             memcpy(p->y + m * p->ldy + first, sum, aq_min(NR, p->w->n - first) * sizeof *sum);
         }
@@ -85,7 +89,7 @@ static void product_i8(const struct aq_product *p) {
     }
 }
 
-// |acc[g]| <= group * 127 * 8 < 2^31 for every allowed length.
+// |acc[g]| <= group * 127 * 15 < 2^31 for every allowed length: a weight less its zero point is -15..15.
 static void product_i4(const struct aq_product *p) {
     const uint8_t *weights = p->w->weights;
     const uint16_t *scales = p->w->scales;
@@ -102,6 +106,11 @@ static void product_i4(const struct aq_product *p) {
                         acc += (int32_t)q[j] * ((w[j] & 15) - 8);
                         acc += (int32_t)q[j + 16] * ((w[j] >> 4) - 8);
                     }
+                if (p->w->zeros) {
+                    int32_t sum_q = 0;
+                    for (size_t j = 0; j < p->w->group; j++) sum_q += q[(ptrdiff_t)j - (ptrdiff_t)p->w->group];
+                    acc += p->w->zeros[n * groups + g] * sum_q;
+                }
                 if (p->accumulators)
                     p->accumulators[(m * p->w->n + n) * groups + g] = acc;
                 else
@@ -115,15 +124,16 @@ static void product_i4(const struct aq_product *p) {
 extern const struct aq_kernels aq_kernels_scalar;
 const struct aq_kernels aq_kernels_scalar = {
     .isa = "scalar",
-    .description = {"fp16 weights, fp32 multiply-add", "int8 x int8", "int4 x int8"},
+    .description = {"fp16 weights, fp32 multiply-add", "int8 x int8", "int4 x int8", "bf16 weights, fp32 multiply-add"},
     .supported = supported,
-    .panel = {NR, 1, 1},
+    .panel = {NR, 1, 1, NR},
     .scratch_bytes = scratch_bytes,
     .pack_f16 = aq_pack_f16,
     .pack_i8 = pack_i8,
     .pack_i4 = pack_i4,
+    .pack_bf16 = aq_pack_f16,
     .k_unit_i8 = 1,
-    .product = {product_f16, product_i8, product_i4},
+    .product = {product_halves, product_i8, product_i4, product_halves},
     .widen = widen,
     .narrow = narrow,
     AQ_ELEMENTWISE,
