@@ -5,7 +5,7 @@ public sealed record ModelSummary
 {
     public required string Name { get; init; }
 
-    /// <summary>GGUF architecture name, <c>llama</c>.</summary>
+    /// <summary>GGUF architecture name, <c>llama</c>, <c>opt</c> or <c>bloom</c>.</summary>
     public required string Architecture { get; init; }
 
     /// <summary>Elements of all weight tensors; a tied output head counts once.</summary>

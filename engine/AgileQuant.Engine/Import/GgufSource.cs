@@ -16,7 +16,7 @@ internal sealed class GgufSource : IModelSource
         {
             if (_file.Metadata.Contains("agilequant.format"))
                 throw new ModelFormatException($"{path}: this is a packed model; import the model that it was packed from");
-            Shape = LlamaShape.FromGguf(_file);
+            Shape = ModelShape.FromGguf(_file);
             _linearFactor = LinearFactor();
             if (_linearFactor is not null)
                 Shape = Shape with { HasRopeFactors = true };
@@ -31,7 +31,7 @@ internal sealed class GgufSource : IModelSource
         }
     }
 
-    public LlamaShape Shape { get; }
+    public ModelShape Shape { get; }
 
     public string FallbackName => Path.GetFileNameWithoutExtension(_file.Path);
 
@@ -48,7 +48,7 @@ internal sealed class GgufSource : IModelSource
         }
     }
 
-    public SourceTensor Open(LlamaTensor tensor)
+    public SourceTensor Open(ModelTensor tensor)
     {
         if (tensor.Name == "rope_freqs.weight" && _linearFactor is { } factor)
             return RopeFactors.Constant(factor);

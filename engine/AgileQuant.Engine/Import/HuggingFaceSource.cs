@@ -40,7 +40,7 @@ internal sealed class HuggingFaceSource : IModelSource
         }
     }
 
-    public LlamaShape Shape { get; }
+    public ModelShape Shape { get; }
 
     public string FallbackName => Path.GetFileName(Path.GetFullPath(_folder).TrimEnd(Path.DirectorySeparatorChar));
 
@@ -50,7 +50,7 @@ internal sealed class HuggingFaceSource : IModelSource
 
     public void WriteVocabulary(GgufMetadata keys) => _vocabulary?.WriteTo(keys);
 
-    public SourceTensor Open(LlamaTensor tensor)
+    public SourceTensor Open(ModelTensor tensor)
     {
         if (tensor.Name == "rope_freqs.weight")
             return RopeFactors.From(_ropeFactors!);

@@ -5,7 +5,7 @@ namespace AgileQuant.Engine.Import;
 /// <summary>A model as somebody else stored it.</summary>
 internal interface IModelSource : IDisposable
 {
-    LlamaShape Shape { get; }
+    ModelShape Shape { get; }
 
     /// <summary>Name to show when the model has none of its own.</summary>
     string FallbackName { get; }
@@ -19,7 +19,7 @@ internal interface IModelSource : IDisposable
     void WriteVocabulary(GgufMetadata keys);
 
     /// <exception cref="ModelFormatException">The tensor is missing, of a wrong shape or of an unsupported type.</exception>
-    SourceTensor Open(LlamaTensor tensor);
+    SourceTensor Open(ModelTensor tensor);
 }
 
 /// <summary>Rows of a tensor, in llama.cpp's order.</summary>

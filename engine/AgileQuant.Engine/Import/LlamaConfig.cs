@@ -6,7 +6,7 @@ namespace AgileQuant.Engine.Import;
 internal static class LlamaConfig
 {
     /// <returns>The shape (TiedOutput as the file says, null if silent) and the rotary factors, if the model has any.</returns>
-    public static (LlamaShape Shape, bool? Tied, Func<int, float>? Factors) Read(string path)
+    public static (ModelShape Shape, bool? Tied, Func<int, float>? Factors) Read(string path)
     {
         if (!File.Exists(path))
             throw new ModelFormatException($"{path}: no such file; a Hugging Face model folder holds config.json and *.safetensors");
@@ -21,13 +21,13 @@ internal static class LlamaConfig
         }
     }
 
-    private static (LlamaShape Shape, bool? Tied, Func<int, float>? Factors) Read(string path, JsonElement root)
+    private static (ModelShape Shape, bool? Tied, Func<int, float>? Factors) Read(string path, JsonElement root)
     {
         RefuseOthers(path, root);
         var heads = Integer("num_attention_heads", "n_head", "n_heads");
         var rope = Object(root, "rope_parameters") ?? Object(root, "rope_scaling");
         var ropeBase = Real(root, "rope_theta") ?? (rope is { } r ? Real(r, "rope_theta") : null) ?? 10000;
-        var shape = new LlamaShape
+        var shape = new ModelShape
         {
             Name = OwnName(root),
             Dimension = Integer("hidden_size", "n_embd", "n_embed", "d_model", "dim"),
@@ -60,7 +60,7 @@ internal static class LlamaConfig
         if (type is null && root.TryGetProperty("architectures", out var list) && list.ValueKind == JsonValueKind.Array && list.GetArrayLength() > 0)
             type = list[0].GetString() == "LlamaForCausalLM" ? "llama" : list[0].GetString();
         if (type != "llama")
-            throw LlamaShape.UnsupportedArchitecture(path, type ?? "none");
+            throw Architectures.Unsupported(path, type ?? "none");
         if (Text(root, "hidden_act") is { } activation && activation is not ("silu" or "swish"))
             throw new ModelFormatException($"{path}: activation '{activation}' is not supported; LLaMA models use silu");
         foreach (var bias in (string[])["attention_bias", "mlp_bias"])
@@ -73,7 +73,7 @@ internal static class LlamaConfig
             throw new ModelFormatException($"{path}: the model is already quantized; import the original 16-bit weights");
     }
 
-    private static Func<int, float>? Scaling(string path, JsonElement scaling, LlamaShape shape)
+    private static Func<int, float>? Scaling(string path, JsonElement scaling, ModelShape shape)
     {
         var kind = Text(scaling, "rope_type") ?? Text(scaling, "type") ?? "default";
         switch (kind)

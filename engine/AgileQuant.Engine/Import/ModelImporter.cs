@@ -35,7 +35,7 @@ public static class ModelImporter
         var plan = source.Shape.Tensors().Select(t => (Tensor: t, Source: source.Open(t))).ToList();
         var outputs = plan.ConvertAll(p => new GgufTensor(p.Tensor.Name, CanonicalType(p.Tensor, p.Source.Type), p.Tensor.Dimensions));
         var keys = new GgufMetadata();
-        source.Shape.WriteTo(keys, outputs.First(t => t.Name == "blk.0.attn_q.weight").Type);
+        source.Shape.WriteTo(keys, outputs[plan.FindIndex(p => p.Tensor.Role == TensorRole.Linear)].Type);
         source.WriteVocabulary(keys);
         using var writer = new GgufWriter(destinationGguf, keys, outputs);
         var total = outputs.Sum(t => t.Bytes);
@@ -92,9 +92,9 @@ public static class ModelImporter
         writer.WriteValues<Half>(halves);
     }
 
-    private static TensorType CanonicalType(LlamaTensor tensor, TensorType source) => source switch
+    private static TensorType CanonicalType(ModelTensor tensor, TensorType source) => source switch
     {
-        _ when tensor.Role == TensorRole.Vector => TensorType.F32,
+        _ when tensor.Role is TensorRole.Vector or TensorRole.Bias => TensorType.F32,
         TensorType.Q80 or TensorType.Q40 => TensorType.F16,
         _ => source,
     };
@@ -111,10 +111,10 @@ public static class ModelImporter
     private static ModelSummary Summarize(IModelSource source, string sha256, long bytes) => Summarize(
         source.Shape, source.FallbackName, source.HasVocabulary, sha256, bytes);
 
-    internal static ModelSummary Summarize(LlamaShape shape, string fallbackName, bool hasTokenizer, string sha256, long bytes) => new()
+    internal static ModelSummary Summarize(ModelShape shape, string fallbackName, bool hasTokenizer, string sha256, long bytes) => new()
     {
         Name = string.IsNullOrEmpty(shape.Name) ? fallbackName : shape.Name,
-        Architecture = LlamaShape.Architecture,
+        Architecture = Architectures.NameOf(shape.Architecture),
         Parameters = shape.Tensors().Where(t => t.Name != "rope_freqs.weight").Sum(t => t.Dimensions.Aggregate(1L, (a, b) => a * b)),
         Layers = shape.Layers,
         Dimension = shape.Dimension,

@@ -10,7 +10,7 @@ internal sealed record PackItem(string Source, IReadOnlyList<long> Dimensions, R
 /// <summary>Which tensors and keys a pack holds, and in which order (docs/packed-model.md).</summary>
 internal static class PackLayout
 {
-    public static IEnumerable<PackItem> Items(LlamaShape shape, PackRecipe recipe)
+    public static IEnumerable<PackItem> Items(ModelShape shape, PackRecipe recipe)
     {
         foreach (var tensor in shape.Tensors())
         {
@@ -23,11 +23,11 @@ internal static class PackLayout
             yield return QuantizedTiedHead(shape);
     }
 
-    public static GgufMetadata Metadata(GgufMetadata source, LlamaShape shape, PackRecipe recipe, string sourceSha256)
+    public static GgufMetadata Metadata(GgufMetadata source, ModelShape shape, PackRecipe recipe, string sourceSha256)
     {
         var keys = new GgufMetadata();
         (shape with { RandomWeights = false }).WriteTo(keys, FileType(recipe.Precision));
-        keys.Add("agilequant.format", recipe.Precision == Plain(recipe.Precision) ? 1u : 2u);
+        keys.Add("agilequant.format", IsFormat1(shape, recipe.Precision) ? 1u : 2u);
         keys.Add("agilequant.precision", recipe.Precision.ToString());
         keys.Add("agilequant.weight_bits", (uint)recipe.Precision.WeightBits);
         keys.Add("agilequant.activation_bits", (uint)recipe.Precision.ActivationBits);
@@ -47,7 +47,7 @@ internal static class PackLayout
     }
 
     /// <summary>The keys of format 2 that follow from the name alone.</summary>
-    private static void AddOptions(GgufMetadata keys, LlamaShape shape, Precision precision)
+    private static void AddOptions(GgufMetadata keys, ModelShape shape, Precision precision)
     {
         var options = precision.Options;
         if (options.Probabilities is { } probabilities)
@@ -71,20 +71,21 @@ internal static class PackLayout
             keys.Add("agilequant.kv_bits", 8u);
     }
 
-    /// <summary>What format 1 has of a precision: no options, and no bf16.</summary>
-    private static Precision Plain(Precision precision) => new(precision.WeightBits, precision.ActivationBits);
+    /// <summary>Format 1 has LLaMA models only, no options, and no bf16.</summary>
+    private static bool IsFormat1(ModelShape shape, Precision precision) =>
+        shape.Architecture == Architecture.Llama && precision == new Precision(precision.WeightBits, precision.ActivationBits);
 
     private static TensorType FileType(Precision precision) =>
         precision.IsBf16 ? TensorType.BF16 : precision.Is16Bit ? TensorType.F16 : TensorType.I8;
 
-    private static PackItem QuantizedTiedHead(LlamaShape shape) =>
-        Item("token_embd.weight", "output.weight", [shape.Dimension, shape.VocabularySize], new Int8Codec());
+    private static PackItem QuantizedTiedHead(ModelShape shape) =>
+        Item("token_embd.weight", "output.weight", [shape.EmbeddingWidth, shape.VocabularySize], new Int8Codec());
 
     private static RowCodec CodecFor(TensorRole role, PackRecipe recipe) => (role, recipe.Precision.WeightBits) switch
     {
-        (TensorRole.Vector, _) => new FloatCodec(),
+        (TensorRole.Vector or TensorRole.Bias, _) => new FloatCodec(),
         (TensorRole.Embedding or TensorRole.Head or TensorRole.Linear, _) when recipe.Precision.IsBf16 => new BrainCodec(),
-        (TensorRole.Embedding, _) or (_, 16) => new HalfCodec(),
+        (TensorRole.Embedding or TensorRole.Position or TensorRole.Projection, _) or (_, 16) => new HalfCodec(),
         (TensorRole.Head, _) or (_, 8) => new Int8Codec(),
         _ when recipe.Precision.Options.Asymmetric => new Int4ZeroCodec(recipe.GroupSize),
         _ => new Int4Codec(recipe.GroupSize),

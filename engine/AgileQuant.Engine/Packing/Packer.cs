@@ -26,7 +26,7 @@ public static class Packer
         using var input = GgufFile.Open(canonicalGguf);
         if (input.Metadata.Contains("agilequant.format"))
             throw new ModelFormatException($"{canonicalGguf}: this is a packed model already; pack the imported model");
-        var shape = LlamaShape.FromGguf(input);
+        var shape = ModelShape.FromGguf(input);
         var items = PackLayout.Items(shape, recipe).ToList();
         var keys = PackLayout.Metadata(input.Metadata, shape, recipe, HashOf(canonicalGguf));
         using var writer = new GgufWriter(destination, keys, items.SelectMany(i => i.Stored).ToList());

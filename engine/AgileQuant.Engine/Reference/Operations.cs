@@ -17,6 +17,20 @@ public static class Operations
         return y;
     }
 
+    /// <summary><c>(x - mean) * (1 / sqrt(var + eps)) * w + b</c>, the variance over n.</summary>
+    public static float[] LayerNorm(ReadOnlySpan<float> x, ReadOnlySpan<float> weight, ReadOnlySpan<float> bias, float epsilon)
+    {
+        var mean = Sums.InLanes(x) / x.Length;
+        var centred = new float[x.Length];
+        var squares = new float[x.Length];
+        TensorPrimitives.Subtract(x, mean, centred);
+        TensorPrimitives.Multiply(centred, centred, squares);
+        var inverse = 1f / MathF.Sqrt(Sums.InLanes(squares) / x.Length + epsilon);
+        for (var i = 0; i < centred.Length; i++)
+            centred[i] = centred[i] * inverse * weight[i] + bias[i];
+        return centred;
+    }
+
     /// <summary>Cosine and sine of <c>pos * base^(-2i/d) / factor[i]</c> for each pair, computed in fp64.</summary>
     /// <returns><c>[d / 2]</c></returns>
     public static (float Cosine, float Sine)[] RopeTable(int position, int headDimension, double ropeBase, ReadOnlySpan<float> factors)
@@ -45,12 +59,12 @@ public static class Operations
         }
     }
 
-    /// <summary>Of <c>scale * score</c>, in place, with the maximum subtracted.</summary>
-    public static void Softmax(Span<float> scores, float scale)
+    /// <summary>In place, with the maximum subtracted.</summary>
+    public static void Softmax(Span<float> scores)
     {
-        var largest = TensorPrimitives.Max(scores) * scale;
+        var largest = TensorPrimitives.Max(scores);
         for (var i = 0; i < scores.Length; i++)
-            scores[i] = Exp(scores[i] * scale - largest);
+            scores[i] = Exp(scores[i] - largest);
         var sum = Sums.InLanes(scores);
         for (var i = 0; i < scores.Length; i++)
             scores[i] /= sum;
@@ -73,31 +87,6 @@ public static class Operations
         return p * BitConverter.Int32BitsToSingle(((int)n + 127) << 23);
     }
 
-    /// <summary>One head of one token: <c>softmax(q . k / sqrt(d))</c>, optionally through the log2 quantizer, times v.</summary>
-    /// <param name="query"><c>[d]</c></param>
-    /// <param name="keys">One row of <c>[d]</c> for each position up to the token's own, read back from fp16.</param>
-    /// <param name="values">As the keys; later positions may follow and are not read.</param>
-    /// <param name="offset">Where the head begins in a row of keys or values.</param>
-    /// <param name="log2Probabilities">Quantize the probabilities to powers of two (w4a4); they are not renormalized.</param>
-    /// <param name="output"><c>[d]</c></param>
-    public static void Attend(
-        ReadOnlySpan<float> query, ReadOnlySpan<float[]> keys, float[][] values, int offset, bool log2Probabilities,
-        Span<float> output)
-    {
-        var probabilities = new float[keys.Length];
-        for (var t = 0; t < keys.Length; t++)
-            probabilities[t] = Sums.Dot(query, keys[t].AsSpan(offset, query.Length));
-        Softmax(probabilities, 1f / MathF.Sqrt(query.Length));
-        if (log2Probabilities)
-        {
-            for (var t = 0; t < probabilities.Length; t++)
-                probabilities[t] = Quantizers.Log2Probability(probabilities[t]);
-        }
-
-        var length = output.Length;
-        Sums.Product(probabilities, t => values[t].AsSpan(offset, length), output);
-    }
-
     /// <summary><c>gate / (1 + exp(-gate)) * up</c></summary>
     public static float[] SwiGlu(ReadOnlySpan<float> gate, ReadOnlySpan<float> up)
     {
@@ -107,11 +96,52 @@ public static class Operations
         return y;
     }
 
-    /// <summary>What the KV cache keeps: rounded to fp16, widened when read.</summary>
+    /// <summary><c>max(x, 0)</c></summary>
+    public static float[] Relu(ReadOnlySpan<float> x)
+    {
+        var y = new float[x.Length];
+        TensorPrimitives.Max(x, 0f, y);
+        return y;
+    }
+
+    /// <summary>tanh form: <c>x / (1 + exp(-2u))</c>, <c>u = 0.79788456 * x * (1 + 0.044715 * x * x)</c>.</summary>
+    public static float[] Gelu(ReadOnlySpan<float> x)
+    {
+        var y = new float[x.Length];
+        for (var i = 0; i < y.Length; i++)
+        {
+            var u = 0.79788456f * x[i] * (1f + 0.044715f * x[i] * x[i]);
+            y[i] = x[i] / (1f + Exp(-2f * u));
+        }
+
+        return y;
+    }
+
+    /// <summary>What a fp16 KV cache keeps: rounded to fp16, widened when read.</summary>
     public static void RoundToHalf(Span<float> values)
     {
         for (var i = 0; i < values.Length; i++)
             values[i] = (float)(Half)values[i];
+    }
+
+    /// <summary>What an int8 KV cache keeps of one head: <c>fp16(s * q)</c> of the activation quantizer's s and q.</summary>
+    public static void RoundToInt8(Span<float> head)
+    {
+        var quantized = new int[head.Length];
+        var scale = Quantizers.Activations(head, 8, quantized);
+        for (var i = 0; i < head.Length; i++)
+            head[i] = (float)(Half)(scale * quantized[i]);
+    }
+
+    /// <summary>Rounded to bf16, half to even, and widened.</summary>
+    public static void RoundToBrain(Span<float> values)
+    {
+        for (var i = 0; i < values.Length; i++)
+        {
+            var bits = BitConverter.SingleToUInt32Bits(values[i]);
+            if (float.IsFinite(values[i]))
+                values[i] = BitConverter.UInt32BitsToSingle((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000);
+        }
     }
 
     /// <summary><c>log(sum(exp(l - max))) + max - l[target]</c>, fp64, natural logarithm, stored as fp32.</summary>

@@ -1,3 +1,4 @@
+using System.Numerics.Tensors;
 using AgileQuant.Engine.Gguf;
 using AgileQuant.Engine.Import;
 using AgileQuant.Engine.Reference;
@@ -10,25 +11,36 @@ namespace AgileQuant.Engine;
 /// </summary>
 public sealed class ReferenceModel
 {
-    private readonly LlamaShape _shape;
-    private readonly float[] _embedding; // [vocabulary][dimension]
+    private readonly ModelShape _shape;
+    private readonly float[] _embedding; // [vocabulary][embedding width]
+    private readonly float[] _positions; // [context][dimension], empty where positions are not learned
+    private readonly Linear? _embeddingIn;
+    private readonly Linear? _embeddingOut;
+    private readonly Norm? _embeddingNorm;
     private readonly Layer[] _layers;
-    private readonly float[] _outputNorm;
+    private readonly Norm? _outputNorm;
     private readonly Linear _head;
-    private readonly float[] _ropeFactors; // empty, or [head dimension / 2]
 
-    private ReferenceModel(GgufFile pack, LlamaShape shape, Precision precision, int groupSize)
+    private ReferenceModel(GgufFile pack, ModelShape shape, Precision precision)
     {
         _shape = shape;
         Precision = precision;
+        var options = PackOptions.Read(pack, shape);
         _embedding = pack.ReadFloats(pack.Tensor("token_embd.weight"));
-        _layers = [.. Enumerable.Range(0, shape.Layers).Select(i => new Layer(pack, $"blk.{i}.", shape, precision, groupSize))];
-        _outputNorm = pack.ReadFloats(pack.Tensor("output_norm.weight"));
-        _ropeFactors = pack.Find("rope_freqs.weight") is { } factors ? pack.ReadFloats(factors) : [];
-        _head = precision.IsBaseline && !pack.Contains("output.weight")
-            ? HalfLinear.FromRows(_embedding, shape.Dimension, shape.VocabularySize)
-            : Linear.Load(
-                pack, "output", shape.Dimension, shape.VocabularySize, precision.IsBaseline ? 16 : 8, precision.IsBaseline ? 16 : 8, 0);
+        _positions = shape.Positions == PositionKind.Learned ? pack.ReadFloats(pack.Tensor("position_embd.weight")) : [];
+        var ropeFactors = pack.Find("rope_freqs.weight") is { } factors ? pack.ReadFloats(factors) : [];
+        _layers = [.. Enumerable.Range(0, shape.Layers).Select(i => new Layer(pack, i, shape, options, ropeFactors))];
+        _embeddingNorm = shape.HasEmbeddingNorm ? new Norm(pack, "token_embd_norm", shape.Epsilon) : null;
+        _outputNorm = shape.HasOutputNorm ? new Norm(pack, "output_norm", shape.Epsilon) : null;
+        var reader = new LinearReader(pack, 0);
+        var eightBits = new LinearInput { Limit = 127 };
+        if (shape.EmbeddingProjection is { } width)
+        {
+            _embeddingIn = reader.Read("embd_in", width, shape.Dimension, eightBits);
+            _embeddingOut = reader.Read("embd_out", shape.Dimension, width, eightBits);
+        }
+
+        _head = reader.Read(pack.Contains("output.weight") ? "output" : "token_embd", shape.EmbeddingWidth, shape.VocabularySize, eightBits);
     }
 
     public Precision Precision { get; }
@@ -40,9 +52,9 @@ public sealed class ReferenceModel
     {
         using var pack = GgufFile.Open(packPath);
         var keys = pack.Metadata;
-        if (keys.Integer("agilequant.format") != 1 || !Precision.TryParse(keys.Text("agilequant.precision"), out var precision))
-            throw new ModelFormatException($"{packPath}: not a packed model of format 1; pack it first");
-        return new ReferenceModel(pack, LlamaShape.FromGguf(pack), precision, keys.Integer("agilequant.group_size") ?? 0);
+        if (keys.Integer("agilequant.format") is not (1 or 2) || !Precision.TryParse(keys.Text("agilequant.precision"), out var precision))
+            throw new ModelFormatException($"{packPath}: not a packed model of format 1 or 2; pack it first");
+        return new ReferenceModel(pack, ModelShape.FromGguf(pack), precision);
     }
 
     /// <summary>A model as it was imported, not packed: the arithmetic of fp16 on weights in the precision they came in.</summary>
@@ -52,114 +64,82 @@ public sealed class ReferenceModel
         using var model = GgufFile.Open(canonicalGguf);
         if (model.Metadata.Contains("agilequant.format"))
             throw new ModelFormatException($"{canonicalGguf}: this is a packed model");
-        return new ReferenceModel(model, LlamaShape.FromGguf(model), Precision.Fp16, 0);
+        return new ReferenceModel(model, ModelShape.FromGguf(model), Precision.Fp16);
     }
 
-    /// <summary>Logits of every position, <c>[ids][vocabulary]</c>, from an empty cache.</summary>
-    public float[][] Logits(IReadOnlyList<int> ids) => Logits(ids, 0, ids.Count);
+    /// <summary>Logits of every position, <c>[ids][vocabulary]</c>, from an empty cache. The ids are one prompt.</summary>
+    public float[][] Logits(IReadOnlyList<int> ids) => Logits(Run(ids), 0, ids.Count);
 
     /// <summary>NLLs of windows <paramref name="first"/> .. first + count - 1, <c>[count][targets]</c>, natural logarithm.</summary>
-    public float[][] Score(TokenData tokens, PerplexityConvention convention, int first, int count)
+    public float[][] Score(TokenData tokens, PerplexityConvention convention, int first, int count) =>
+        ScoreWithSurvivors(tokens, convention, first, count).Nlls;
+
+    /// <summary>
+    /// <see cref="Score"/>, and for each target whether the position that predicts it stayed to the end (all do in a pack
+    /// without pruning).
+    /// </summary>
+    public (float[][] Nlls, bool[][] Survivors) ScoreWithSurvivors(TokenData tokens, PerplexityConvention convention, int first, int count)
     {
-        var result = new float[count][];
+        var nlls = new float[count][];
+        var survivors = new bool[count][];
         for (var w = 0; w < count; w++)
         {
             var ids = convention.Window(tokens, first + w);
             var start = convention.FirstTarget - 1; // position that predicts the first target
-            var logits = Logits(ids, start, convention.Targets);
-            result[w] = new float[convention.Targets];
-            for (var t = 0; t < result[w].Length; t++)
-                result[w][t] = Operations.NegativeLogLikelihood(logits[t], ids[start + 1 + t]);
+            var rows = Run(ids);
+            var logits = Logits(rows, start, convention.Targets);
+            nlls[w] = new float[convention.Targets];
+            for (var t = 0; t < nlls[w].Length; t++)
+                nlls[w][t] = Operations.NegativeLogLikelihood(logits[t], ids[start + 1 + t]);
+            survivors[w] = Array.ConvertAll(rows[start..(start + convention.Targets)], row => !row.IsPruned);
         }
 
-        return result;
+        return (nlls, survivors);
     }
 
-    private float[][] Logits(IReadOnlyList<int> ids, int firstPosition, int count)
+    /// <summary>Takes a prompt through all layers.</summary>
+    private Token[] Run(IReadOnlyList<int> ids)
     {
-        var stream = new float[ids.Count][]; // residual stream, [position][dimension]
-        for (var t = 0; t < ids.Count; t++)
+        if (_positions.Length > 0 && ids.Count > _shape.ContextLength)
+            throw new ArgumentException($"{ids.Count} ids; the model has positions for {_shape.ContextLength}", nameof(ids));
+        foreach (var id in ids)
         {
-            if (ids[t] < 0 || ids[t] >= VocabularySize)
-                throw new ArgumentException($"id {ids[t]} is outside the vocabulary of {VocabularySize}", nameof(ids));
-            stream[t] = _embedding.AsSpan(ids[t] * _shape.Dimension, _shape.Dimension).ToArray();
+            if (id < 0 || id >= VocabularySize)
+                throw new ArgumentException($"id {id} is outside the vocabulary of {VocabularySize}", nameof(ids));
         }
 
+        var all = new Token[ids.Count];
+        Parallel.For(0, all.Length, t => all[t] = new Token
+        {
+            Stream = Embed(ids[t], t),
+            Position = t,
+            IsProtected = t == 0 || t == all.Length - 1,
+        });
+        var rows = all;
         foreach (var layer in _layers)
-            layer.Apply(stream, _shape, Precision, _ropeFactors);
+            rows = layer.Apply(rows);
+        return all;
+    }
+
+    private float[] Embed(int id, int position)
+    {
+        var x = _embedding.AsSpan(id * _shape.EmbeddingWidth, _shape.EmbeddingWidth).ToArray();
+        if (_embeddingIn is not null)
+            x = _embeddingIn.Apply(x);
+        if (_positions.Length > 0)
+            TensorPrimitives.Add(x, _positions.AsSpan(position * _shape.Dimension, _shape.Dimension), x);
+        return _embeddingNorm is null ? x : _embeddingNorm.Apply(x);
+    }
+
+    private float[][] Logits(Token[] tokens, int firstPosition, int count)
+    {
         var logits = new float[count][];
         Parallel.For(0, count, i =>
-            logits[i] = _head.Apply(Operations.RmsNorm(stream[firstPosition + i], _outputNorm, _shape.Epsilon)));
+        {
+            var x = tokens[firstPosition + i].Stream;
+            x = _outputNorm is null ? x : _outputNorm.Apply(x);
+            logits[i] = _head.Apply(_embeddingOut is null ? x : _embeddingOut.Apply(x));
+        });
         return logits;
-    }
-
-    private sealed class Layer
-    {
-        private readonly float[] _attentionNorm;
-        private readonly float[] _feedForwardNorm;
-        private readonly Linear _q;
-        private readonly Linear _k;
-        private readonly Linear _v;
-        private readonly Linear _output;
-        private readonly Linear _gate;
-        private readonly Linear _up;
-        private readonly Linear _down;
-
-        public Layer(GgufFile pack, string prefix, LlamaShape shape, Precision precision, int groupSize)
-        {
-            int dim = shape.Dimension, kv = shape.KvHeads * shape.HeadDimension, ffn = shape.FeedForward;
-            _attentionNorm = pack.ReadFloats(pack.Tensor(prefix + "attn_norm.weight"));
-            _feedForwardNorm = pack.ReadFloats(pack.Tensor(prefix + "ffn_norm.weight"));
-            _q = Load("attn_q", dim, dim);
-            _k = Load("attn_k", dim, kv);
-            _v = Load("attn_v", dim, kv);
-            _output = Load("attn_output", dim, dim);
-            _gate = Load("ffn_gate", dim, ffn);
-            _up = Load("ffn_up", dim, ffn);
-            _down = Load("ffn_down", ffn, dim);
-
-            Linear Load(string name, int inputs, int outputs) =>
-                Linear.Load(pack, prefix + name, inputs, outputs, precision.WeightBits, precision.ActivationBits, groupSize);
-        }
-
-        /// <summary>Attention and feed-forward of all positions, added to the residual stream in place.</summary>
-        public void Apply(float[][] stream, LlamaShape shape, Precision precision, float[] ropeFactors)
-        {
-            var queries = new float[stream.Length][];
-            var keys = new float[stream.Length][]; // the KV cache: fp16 values
-            var values = new float[stream.Length][];
-            Parallel.For(0, stream.Length, t =>
-            {
-                var x = Operations.RmsNorm(stream[t], _attentionNorm, shape.Epsilon);
-                var rotation = Operations.RopeTable(t, shape.HeadDimension, shape.RopeBase, ropeFactors);
-                (queries[t], keys[t], values[t]) = (_q.Apply(x), _k.Apply(x), _v.Apply(x));
-                Operations.Rope(queries[t], rotation);
-                Operations.Rope(keys[t], rotation);
-                Operations.RoundToHalf(keys[t]);
-                Operations.RoundToHalf(values[t]);
-            });
-            Parallel.For(0, stream.Length, t =>
-            {
-                var attended = new float[shape.Dimension];
-                for (var head = 0; head < shape.Heads; head++)
-                {
-                    var kvHead = head / (shape.Heads / shape.KvHeads);
-                    Operations.Attend(
-                        queries[t].AsSpan(head * shape.HeadDimension, shape.HeadDimension), keys.AsSpan(0, t + 1), values,
-                        kvHead * shape.HeadDimension, precision.ActivationBits == 4,
-                        attended.AsSpan(head * shape.HeadDimension, shape.HeadDimension));
-                }
-
-                Add(stream[t], _output.Apply(attended));
-                var x = Operations.RmsNorm(stream[t], _feedForwardNorm, shape.Epsilon);
-                Add(stream[t], _down.Apply(Operations.SwiGlu(_gate.Apply(x), _up.Apply(x))));
-            });
-        }
-
-        private static void Add(float[] stream, float[] addition)
-        {
-            for (var i = 0; i < stream.Length; i++)
-                stream[i] += addition[i];
-        }
     }
 }

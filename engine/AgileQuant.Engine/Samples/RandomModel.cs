@@ -97,13 +97,13 @@ public static class RandomModel
             ? (float)(Deviation / Math.Sqrt(2.0 * layers))
             : (float)Deviation;
 
-    private static LlamaShape Llama(RandomModelShape shape)
+    private static ModelShape Llama(RandomModelShape shape)
     {
         if (shape.VocabularySize < 259)
             throw new ArgumentException("a random model needs a vocabulary of at least 259", nameof(shape));
         try
         {
-            return new LlamaShape
+            return new ModelShape
             {
                 Name = shape.Name,
                 ContextLength = shape.ContextLength,
