@@ -30,9 +30,11 @@ static void store_rows(void *context, size_t first, size_t last, unsigned thread
     uint16_t half[512];
     for (size_t row = first; row < last; row++) {
         size_t position = s->position + row;
-        float *k = s->k + row * s->ld_kv, *v = s->v + row * s->ld_kv;
-        rotate(s, s->q + row * s->ld, m->heads, position);
-        rotate(s, k, m->kv_heads, position);
+        float *q = s->qkv + row * s->ld_qkv, *k = q + m->dim, *v = k + m->kv_dim;
+        if (m->arch->positions == AQ_ROPE) {
+            rotate(s, q, m->heads, position);
+            rotate(s, k, m->kv_heads, position);
+        }
         for (size_t h = 0; h < m->kv_heads; h++) {
             uint16_t *keys = s->keys + (a->layer * m->kv_heads + h) * s->head_keys;
             uint16_t *values = s->values + (a->layer * m->kv_heads + h) * s->head_values;
@@ -49,37 +51,50 @@ static void store_rows(void *context, size_t first, size_t last, unsigned thread
     }
 }
 
-// rows of q against one head's cache. `visible[r]` = first_visible + r / per_token is how many positions row r sees.
-static void attend(struct aq_session *s, const float *q, size_t ldq, float *out, size_t rows, size_t first_visible,
-                   bool same_token, const uint16_t *keys, const uint16_t *values, void *scratch, float *scores) {
+// Rows of q against one head of the cache: the rows of consecutive tokens for one head, or those of one token for
+// consecutive heads, which share the keys.
+struct queries {
+    const float *q;
+    float *out;
+    size_t rows, ldq, ldo;
+    size_t head, visible; // of the first row; `visible` counts the cache entries that it sees
+    bool same_token;
+    const uint16_t *keys, *values;
+};
+
+static void attend(struct aq_session *s, const struct queries *a, void *scratch, float *scores) {
     const struct aq_model *m = s->model;
     size_t nr = s->kernels->panel[AQ_F16], capacity = aq_round_up(s->context, nr);
-    size_t longest = same_token ? first_visible : first_visible + rows - 1;
+    size_t longest = a->same_token ? a->visible : a->visible + a->rows - 1;
     struct aq_matrix key_matrix = {
-        .format = AQ_F16, .n = longest, .k = m->head_dim, .stride = m->head_dim, .weights = keys};
+        .format = AQ_F16, .n = longest, .k = m->head_dim, .stride = m->head_dim, .weights = a->keys};
     struct aq_product p = {.w = &key_matrix,
-                           .m = rows,
-                           .x = q,
-                           .ldx = ldq,
+                           .m = a->rows,
+                           .x = a->q,
+                           .ldx = a->ldq,
                            .y = scores,
                            .ldy = s->ld_scores,
                            .last = aq_panels(s->kernels, AQ_F16, longest),
                            .scratch = scratch};
     s->kernels->product[AQ_F16](&p);
-    float scale = 1.0f / sqrtf((float)m->head_dim);
-    for (size_t r = 0; r < rows; r++) {
-        size_t visible = same_token ? first_visible : first_visible + r;
-        s->kernels->softmax(scores + r * s->ld_scores, visible, scale, m->precision == AQ_W4A4);
-        memset(scores + r * s->ld_scores + visible, 0, (longest - visible) * sizeof(float));
+    for (size_t r = 0; r < a->rows; r++) {
+        size_t visible = a->same_token ? a->visible : a->visible + r, head = a->same_token ? a->head + r : a->head;
+        float *row = scores + r * s->ld_scores, scale = 1.0f / sqrtf((float)m->head_dim);
+        if (s->slopes) {
+            s->kernels->alibi(row, visible, scale, s->slopes[head], s->key_positions, s->key_positions[visible - 1]);
+            scale = 1.0f;
+        }
+        s->kernels->softmax(row, visible, scale, m->probabilities);
+        memset(row + visible, 0, (longest - visible) * sizeof(float));
     }
     struct aq_matrix value_matrix = {
-        .format = AQ_F16, .n = m->head_dim, .k = longest, .stride = capacity, .weights = values};
+        .format = AQ_F16, .n = m->head_dim, .k = longest, .stride = capacity, .weights = a->values};
     p = (struct aq_product){.w = &value_matrix,
-                            .m = rows,
+                            .m = a->rows,
                             .x = scores,
                             .ldx = s->ld_scores,
-                            .y = out,
-                            .ldy = ldq,
+                            .y = a->out,
+                            .ldy = a->ldo,
                             .last = aq_panels(s->kernels, AQ_F16, m->head_dim),
                             .scratch = scratch};
     s->kernels->product[AQ_F16](&p);
@@ -98,13 +113,29 @@ static void run_attention(void *context, size_t first, size_t last, unsigned thr
                rows = aq_min(AQ_TILE, s->rows - row);
         const uint16_t *keys = s->keys + (a->layer * m->kv_heads + h) * s->head_keys;
         const uint16_t *values = s->values + (a->layer * m->kv_heads + h) * s->head_values;
-        size_t at = row * s->ld + h * per_kv * m->head_dim, visible = s->position + row + 1;
+        size_t at = h * per_kv * m->head_dim;
+        struct queries queries = {.q = s->qkv + row * s->ld_qkv + at,
+                                  .out = s->mixed + row * s->ld + at,
+                                  .rows = rows,
+                                  .ldq = s->ld_qkv,
+                                  .ldo = s->ld,
+                                  .head = h * per_kv,
+                                  .visible = s->position + row + 1,
+                                  .keys = keys,
+                                  .values = values};
         if (rows == 1) { // all heads of the group share the keys in one product
-            attend(s, s->q + at, m->head_dim, s->mixed + at, per_kv, visible, true, keys, values, scratch, scores);
+            queries.rows = per_kv;
+            queries.ldq = queries.ldo = m->head_dim;
+            queries.same_token = true;
+            attend(s, &queries, scratch, scores);
             continue;
         }
-        for (size_t j = 0; j < per_kv; j++, at += m->head_dim)
-            attend(s, s->q + at, s->ld, s->mixed + at, rows, visible, false, keys, values, scratch, scores);
+        for (size_t j = 0; j < per_kv; j++) {
+            attend(s, &queries, scratch, scores);
+            queries.q += m->head_dim;
+            queries.out += m->head_dim;
+            queries.head++;
+        }
     }
 }
 

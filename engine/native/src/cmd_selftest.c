@@ -77,7 +77,8 @@ static void fill_activations(struct test *t, struct bench *b) {
     }
     for (size_t i = 0; i < b->k; i++) b->x[i] = b->x[i] < 0 && b->m > 1 ? -1.0f : 1.0f; // row 0: the bound
     b->rows.limit = b->limit;
-    for (size_t row = 0; row < b->m; row++) t->scalar->quantize(&b->rows, row, b->x + row * b->k, b->k);
+    const struct aq_input plain = {0};
+    for (size_t row = 0; row < b->m; row++) t->scalar->quantize(&b->rows, row, b->x + row * b->k, b->k, &plain);
 }
 
 static void run_product(const struct bench *b, const struct aq_kernels *kernels, int side, bool raw, size_t padded,
@@ -159,38 +160,90 @@ static void product_cases(struct test *t, struct bench *b, bool quick) {
                 }
 }
 
+static void differ_all(struct test *t, const float *one, const float *two, size_t n) {
+    for (size_t i = 0; i < n; i++) differ(t, fabs((double)one[i] - (double)two[i]));
+}
+
+// n numbers, some of them large, then n weights or key positions, then n biases.
+static void normalize_cases(struct test *t, struct bench *b, size_t n) {
+    float *x = b->x, *one = b->y[0], *two = b->y[1];
+    t->scalar->rmsnorm(one, x, x + n, n, 1e-5f);
+    t->kernels->rmsnorm(two, x, x + n, n, 1e-5f);
+    differ_all(t, one, two, n);
+    t->scalar->layernorm(one, x, x + n, x + 2 * n, n, 1e-5f);
+    t->kernels->layernorm(two, x, x + n, x + 2 * n, n, 1e-5f);
+    differ_all(t, one, two, n);
+    memcpy(one, x, n * 4), memcpy(two, x, n * 4);
+    t->scalar->alibi(one, n, 0.3f, 0.0625f, x + n, 7.0f);
+    t->kernels->alibi(two, n, 0.3f, 0.0625f, x + n, 7.0f);
+    differ_all(t, one, two, n);
+    for (int probabilities = AQ_PROBABILITIES_FP32; probabilities <= AQ_PROBABILITIES_UNIFORM; probabilities++) {
+        memcpy(one, x, n * 4), memcpy(two, x, n * 4);
+        t->scalar->softmax(one, n, 0.3f, (enum aq_probabilities)probabilities);
+        t->kernels->softmax(two, n, 0.3f, (enum aq_probabilities)probabilities);
+        differ_all(t, one, two, n);
+    }
+    differ(t, fabs(t->scalar->nll(x, n, n / 2) - t->kernels->nll(x, n, n / 2)));
+}
+
+static void activation_cases(struct test *t, struct bench *b, size_t n) {
+    float *x = b->x, *one = b->y[0], *two = b->y[1];
+    memcpy(one, x, n * 4), memcpy(two, x, n * 4);
+    t->scalar->swiglu(one, x + n, n);
+    t->kernels->swiglu(two, x + n, n);
+    differ_all(t, one, two, n);
+    memcpy(one, x, n * 4), memcpy(two, x, n * 4);
+    t->scalar->relu(one, n);
+    t->kernels->relu(two, n);
+    differ_all(t, one, two, n);
+    memcpy(one, x, n * 4), memcpy(two, x, n * 4);
+    t->scalar->gelu(one, n);
+    t->kernels->gelu(two, n);
+    differ_all(t, one, two, n);
+}
+
+static void round_cases(struct test *t, struct bench *b, size_t n) {
+    float *one = b->y[0], *two = b->y[1];
+    b->rows.ld = aq_round_up(n, 128);
+    memcpy(one, b->x, n * 4), memcpy(two, b->x, n * 4);
+    t->scalar->round_bf16(&b->rows, 0, one, n);
+    t->kernels->round_bf16(&b->rows, 1, two, n);
+    differ_all(t, one, two, n);
+    differ(t, memcmp(b->rows.q16, b->rows.q16 + b->rows.ld, b->rows.ld * 2) ? 1.0 : 0.0);
+}
+
+// Plain rows, rows with factors, with an order too, and with a fixed scale and zero point.
+static void quantize_cases(struct test *t, struct bench *b, size_t n) {
+    float *factor = b->y[0];
+    uint32_t *order = (uint32_t *)(void *)b->y[1];
+    for (size_t j = 0; j < n; j++) factor[j] = ldexpf(1.0f, -(int)(next(t) % 16)), order[j] = (uint32_t)(n - 1 - j);
+    const struct aq_input inputs[] = {
+        {0},
+        {.factor = factor},
+        {.factor = factor, .order = order},
+        {.factor = factor, .fixed = true, .scale = 0.05f, .zero = -3.0f},
+        {.order = order, .fixed = true, .scale = 1e-6f, .zero = 100.0f}, // most values beyond the limit
+    };
+    b->rows.ld = aq_round_up(n, 128);
+    for (size_t i = 0; i < 2 * (sizeof inputs / sizeof *inputs); i++) {
+        b->rows.limit = i % 2 ? 7 : 127;
+        t->scalar->quantize(&b->rows, 0, b->x, n, &inputs[i / 2]);
+        t->kernels->quantize(&b->rows, 1, b->x, n, &inputs[i / 2]);
+        differ(t, fabs((double)b->rows.scale[0] - (double)b->rows.scale[1]));
+        differ(t, memcmp(b->rows.q, b->rows.q + b->rows.ld, b->rows.ld) ? 1.0 : 0.0);
+    }
+}
+
 // Element-wise parts must give the same bits.
 static void elementwise_cases(struct test *t, struct bench *b) {
     static const size_t lengths[] = {1, 7, 16, 33, 172, 2048};
-    float *x = b->x, *one = b->y[0], *two = b->y[1];
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         size_t n = lengths[i];
-        for (size_t j = 0; j < 2 * n; j++) x[j] = uniform(t) * (j % 5 == 0 ? 40.0f : 3.0f);
-        t->scalar->rmsnorm(one, x, x + n, n, 1e-5f);
-        t->kernels->rmsnorm(two, x, x + n, n, 1e-5f);
-        for (size_t j = 0; j < n; j++) differ(t, fabs((double)one[j] - (double)two[j]));
-        memcpy(one, x, n * 4), memcpy(two, x, n * 4);
-        t->scalar->swiglu(one, x + n, n);
-        t->kernels->swiglu(two, x + n, n);
-        for (size_t j = 0; j < n; j++) differ(t, fabs((double)one[j] - (double)two[j]));
-        for (int log2 = 0; log2 < 2; log2++) {
-            memcpy(one, x, n * 4), memcpy(two, x, n * 4);
-            t->scalar->softmax(one, n, 0.3f, log2);
-            t->kernels->softmax(two, n, 0.3f, log2);
-            for (size_t j = 0; j < n; j++) differ(t, fabs((double)one[j] - (double)two[j]));
-        }
-        differ(t, fabs(t->scalar->nll(x, n, n / 2) - t->kernels->nll(x, n, n / 2)));
-        b->rows.ld = aq_round_up(n, 128);
-        memcpy(one, x, n * 4), memcpy(two, x, n * 4);
-        t->scalar->round_bf16(&b->rows, 0, one, n);
-        t->kernels->round_bf16(&b->rows, 1, two, n);
-        for (size_t j = 0; j < n; j++) differ(t, fabs((double)one[j] - (double)two[j]));
-        differ(t, memcmp(b->rows.q16, b->rows.q16 + b->rows.ld, b->rows.ld * 2) ? 1.0 : 0.0);
-        b->rows.limit = i % 2 ? 7 : 127;
-        t->scalar->quantize(&b->rows, 0, x, n);
-        t->kernels->quantize(&b->rows, 1, x, n);
-        differ(t, fabs((double)b->rows.scale[0] - (double)b->rows.scale[1]));
-        differ(t, memcmp(b->rows.q, b->rows.q + b->rows.ld, b->rows.ld) ? 1.0 : 0.0);
+        for (size_t j = 0; j < 3 * n; j++) b->x[j] = uniform(t) * (j % 5 == 0 ? 40.0f : 3.0f);
+        normalize_cases(t, b, n);
+        activation_cases(t, b, n);
+        round_cases(t, b, n);
+        quantize_cases(t, b, n);
         t->shapes++;
     }
 }

@@ -1,82 +1,171 @@
 // The pass over the layers, logits and NLL.
 #include "session.h"
 
-enum row_step { STEP_ATTENTION_IN, STEP_FFN_IN, STEP_QUANTIZE_MIXED, STEP_SWIGLU, STEP_OUTPUT_NORM };
+#include <string.h>
+
+// Something done to one row of the session, shared out among the threads by rows.
+typedef void row_step(struct aq_session *s, const struct aq_layer *layer, size_t row);
 
 struct row_task {
     struct aq_session *s;
     const struct aq_layer *layer;
-    enum row_step step;
+    row_step *step;
 };
 
 static void run_rows(void *context, size_t first, size_t last, unsigned thread) {
     (void)thread;
     struct row_task *t = context;
-    struct aq_session *s = t->s;
+    for (size_t row = first; row < last; row++) t->step(t->s, t->layer, row);
+}
+
+static void each_row(struct aq_session *s, const struct aq_layer *layer, row_step *step) {
+    struct row_task t = {s, layer, step};
+    aq_pool_run(s->pool, s->rows, 4, run_rows, &t);
+}
+
+static void normalize(const struct aq_session *s, float *dst, const float *x, const struct aq_norm *norm) {
     const struct aq_model *m = s->model;
-    bool quantized = m->precision != AQ_FP16;
-    for (size_t row = first; row < last; row++) {
-        float *x = s->x + row * s->ld, *normed = s->normed + row * s->ld, *mixed = s->mixed + row * s->ld;
-        float *gate = s->gate + row * s->ld_ffn;
-        switch (t->step) {
-        case STEP_ATTENTION_IN:
-            s->kernels->rmsnorm(normed, x, t->layer->attn_norm, m->dim, m->epsilon);
-            if (quantized) s->kernels->quantize(&s->quantized, row, normed, m->dim);
-            break;
-        case STEP_QUANTIZE_MIXED:
-            if (quantized) s->kernels->quantize(&s->quantized, row, mixed, m->dim);
-            break;
-        case STEP_FFN_IN: // the attention output stands in `normed`, see below
-            s->kernels->add(x, normed, m->dim);
-            s->kernels->rmsnorm(normed, x, t->layer->ffn_norm, m->dim, m->epsilon);
-            if (quantized) s->kernels->quantize(&s->quantized, row, normed, m->dim);
-            break;
-        case STEP_SWIGLU:
-            s->kernels->swiglu(gate, s->up + row * s->ld_ffn, m->ffn);
-            if (quantized) s->kernels->quantize(&s->quantized, row, gate, m->ffn);
-            break;
-        case STEP_OUTPUT_NORM:
-            s->kernels->rmsnorm(normed, x, m->output_norm, m->dim, m->epsilon);
-            break;
-        }
+    if (m->arch->norm == AQ_LAYERNORM)
+        s->kernels->layernorm(dst, x, norm->weight, norm->bias, m->dim, m->epsilon);
+    else
+        s->kernels->rmsnorm(dst, x, norm->weight, m->dim, m->epsilon);
+}
+
+// The input of a layer's linears, quantized where they multiply integers.
+static void linear_input(struct aq_session *s, const struct aq_layer *layer, enum aq_place place, size_t row,
+                         const float *x, size_t k) {
+    if (!aq_model_quantized(s->model)) return;
+    struct aq_rows rows = s->quantized;
+    rows.limit = layer->limit[place];
+    s->kernels->quantize(&rows, row, x, k, &layer->input[place]);
+}
+
+// What the linear before added to the residual stream. norm_after: `norm` then takes the sum.
+static void add_to_residual(struct aq_session *s, size_t row, const struct aq_norm *norm) {
+    float *x = s->x + row * s->ld, *normed = s->normed + row * s->ld;
+    s->kernels->add(x, s->qkv + row * s->ld_qkv, s->model->dim);
+    if (!s->model->norm_after) return;
+    normalize(s, normed, x, norm);
+    memcpy(x, normed, s->model->dim * sizeof *x);
+}
+
+static void norm_to_input(struct aq_session *s, const struct aq_layer *layer, enum aq_place place, size_t row,
+                          const struct aq_norm *norm) {
+    float *x = s->x + row * s->ld, *normed = s->normed + row * s->ld;
+    if (s->model->norm_after)
+        memcpy(normed, x, s->model->dim * sizeof *x);
+    else
+        normalize(s, normed, x, norm);
+    linear_input(s, layer, place, row, normed, s->model->dim);
+}
+
+static void position_and_norm(struct aq_session *s, const struct aq_layer *layer, size_t row) {
+    (void)layer;
+    const struct aq_model *m = s->model;
+    float *x = s->x + row * s->ld, *normed = s->normed + row * s->ld;
+    if (m->positions) {
+        s->kernels->widen(normed, m->positions + (s->position + row) * m->dim, m->dim);
+        s->kernels->add(x, normed, m->dim);
+    }
+    if (m->arch->embedding_norm) {
+        memcpy(normed, x, m->dim * sizeof *x);
+        normalize(s, x, normed, &m->embedding_norm);
     }
 }
 
-static void each_row(struct aq_session *s, const struct aq_layer *layer, enum row_step step) {
-    struct row_task t = {s, layer, step};
-    aq_pool_run(s->pool, s->rows, 4, run_rows, &t);
+static void attention_in(struct aq_session *s, const struct aq_layer *layer, size_t row) {
+    norm_to_input(s, layer, AQ_ATTN_IN, row, &layer->attn_norm);
+}
+
+static void attention_out(struct aq_session *s, const struct aq_layer *layer, size_t row) {
+    linear_input(s, layer, AQ_ATTN_OUT, row, s->mixed + row * s->ld, s->model->dim);
+}
+
+static void feed_forward_in(struct aq_session *s, const struct aq_layer *layer, size_t row) {
+    add_to_residual(s, row, &layer->attn_norm);
+    norm_to_input(s, layer, AQ_FFN_IN, row, &layer->ffn_norm);
+}
+
+static void feed_forward_mid(struct aq_session *s, const struct aq_layer *layer, size_t row) {
+    const struct aq_model *m = s->model;
+    float *gate = s->gate + row * s->ld_ffn;
+    if (m->arch->activation == AQ_SWIGLU)
+        s->kernels->swiglu(gate, s->up + row * s->ld_ffn, m->ffn);
+    else if (m->arch->activation == AQ_RELU)
+        s->kernels->relu(gate, m->ffn);
+    else
+        s->kernels->gelu(gate, m->ffn);
+    linear_input(s, layer, AQ_FFN_MID, row, gate, m->ffn);
+}
+
+static void layer_out(struct aq_session *s, const struct aq_layer *layer, size_t row) {
+    add_to_residual(s, row, &layer->ffn_norm);
+}
+
+static void output_norm(struct aq_session *s, const struct aq_layer *layer, size_t row) {
+    (void)layer;
+    float *x = s->x + row * s->ld, *normed = s->normed + row * s->ld;
+    if (s->model->norm_after)
+        memcpy(normed, x, s->model->dim * sizeof *x);
+    else
+        normalize(s, normed, x, &s->model->output_norm);
+}
+
+// Of all rows of the session.
+static struct aq_products products(struct aq_session *s, const struct aq_layer *layer, enum aq_place place) {
+    return (struct aq_products){.s = s, .m = s->rows, .limit = layer->limit[place]};
 }
 
 static void run_layer(struct aq_session *s, size_t index) {
     const struct aq_model *m = s->model;
     const struct aq_layer *layer = &m->layer[index];
-    s->quantized.limit = m->precision == AQ_W4A4 ? 7 : 127;
 
-    each_row(s, layer, STEP_ATTENTION_IN);
-    struct aq_products qkv = {.s = s, .m = s->rows};
-    aq_products_add(&qkv, &layer->q, s->normed, s->ld, s->q, s->ld);
-    aq_products_add(&qkv, &layer->k, s->normed, s->ld, s->k, s->ld_kv);
-    aq_products_add(&qkv, &layer->v, s->normed, s->ld, s->v, s->ld_kv);
+    each_row(s, layer, attention_in);
+    struct aq_products qkv = products(s, layer, AQ_ATTN_IN);
+    aq_products_add(&qkv, &layer->q, s->normed, s->ld, s->qkv, s->ld_qkv);
+    if (!m->arch->fused_qkv) {
+        aq_products_add(&qkv, &layer->k, s->normed, s->ld, s->qkv + m->dim, s->ld_qkv);
+        aq_products_add(&qkv, &layer->v, s->normed, s->ld, s->qkv + m->dim + m->kv_dim, s->ld_qkv);
+    }
     aq_products_run(&qkv);
 
     aq_attention_run(s, index);
 
-    if (m->precision != AQ_FP16) each_row(s, layer, STEP_QUANTIZE_MIXED);
-    struct aq_products o = {.s = s, .m = s->rows};
-    aq_products_add(&o, &layer->o, s->mixed, s->ld, s->normed, s->ld);
+    if (aq_model_quantized(m)) each_row(s, layer, attention_out);
+    struct aq_products o = products(s, layer, AQ_ATTN_OUT);
+    aq_products_add(&o, &layer->o, s->mixed, s->ld, s->qkv, s->ld_qkv);
     aq_products_run(&o);
 
-    each_row(s, layer, STEP_FFN_IN);
-    struct aq_products gate_up = {.s = s, .m = s->rows};
-    aq_products_add(&gate_up, &layer->gate, s->normed, s->ld, s->gate, s->ld_ffn);
-    aq_products_add(&gate_up, &layer->up, s->normed, s->ld, s->up, s->ld_ffn);
-    aq_products_run(&gate_up);
+    each_row(s, layer, feed_forward_in);
+    struct aq_products up = products(s, layer, AQ_FFN_IN);
+    if (s->up) aq_products_add(&up, &layer->gate, s->normed, s->ld, s->gate, s->ld_ffn);
+    aq_products_add(&up, &layer->up, s->normed, s->ld, s->up ? s->up : s->gate, s->ld_ffn);
+    aq_products_run(&up);
 
-    each_row(s, layer, STEP_SWIGLU);
-    struct aq_products down = {.s = s, .m = s->rows};
-    aq_products_add(&down, &layer->down, s->gate, s->ld_ffn, s->normed, s->ld);
+    each_row(s, layer, feed_forward_mid);
+    struct aq_products down = products(s, layer, AQ_FFN_MID);
+    aq_products_add(&down, &layer->down, s->gate, s->ld_ffn, s->qkv, s->ld_qkv);
     aq_products_run(&down);
-    for (size_t row = 0; row < s->rows; row++) s->kernels->add(s->x + row * s->ld, s->normed + row * s->ld, m->dim);
+    each_row(s, layer, layer_out);
+}
+
+// Embeddings of the tokens, then everything that comes before the first layer.
+static bool embed(struct aq_session *s, const int32_t *ids, size_t count, struct aq_error *err) {
+    const struct aq_model *m = s->model;
+    float *to = s->embedded ? s->embedded : s->x;
+    size_t ld = s->embedded ? s->ld_width : s->ld;
+    for (size_t i = 0; i < count; i++) {
+        if (ids[i] < 0 || (size_t)ids[i] >= m->vocab)
+            return aq_fail(err, "tokens", "token %d is outside the vocabulary of %zu", ids[i], m->vocab);
+        s->kernels->widen(to + i * ld, m->embedding + (size_t)ids[i] * m->width, m->width);
+    }
+    if (s->embedded) {
+        struct aq_products in = {.s = s, .m = count};
+        aq_products_add(&in, &m->embedding_in, s->embedded, s->ld_width, s->x, s->ld);
+        aq_products_run(&in);
+    }
+    if (m->positions || m->arch->embedding_norm) each_row(s, NULL, position_and_norm);
+    return true;
 }
 
 bool aq_session_forward(struct aq_session *s, const int32_t *ids, size_t count, struct aq_error *err) {
@@ -84,17 +173,13 @@ bool aq_session_forward(struct aq_session *s, const int32_t *ids, size_t count, 
     if (count < 1 || count > s->chunk || count > s->context - s->position)
         return aq_fail(err, "plan", "%zu tokens at position %zu do not fit a context of %zu (chunk %zu)", count,
                        s->position, s->context, s->chunk);
-    for (size_t i = 0; i < count; i++) {
-        if (ids[i] < 0 || (size_t)ids[i] >= m->vocab)
-            return aq_fail(err, "tokens", "token %d is outside the vocabulary of %zu", ids[i], m->vocab);
-        s->kernels->widen(s->x + i * s->ld, m->embedding + (size_t)ids[i] * m->dim, m->dim);
-    }
     s->rows = count;
+    if (!embed(s, ids, count, err)) return false;
     for (size_t i = 0; i < m->layers; i++) {
         if (s->stop && atomic_load_explicit(s->stop, memory_order_relaxed)) return aq_fail(err, "stopped", "stopped");
         run_layer(s, i);
     }
-    each_row(s, NULL, STEP_OUTPUT_NORM);
+    each_row(s, NULL, output_norm);
     s->position += count;
     return true;
 }
@@ -102,12 +187,22 @@ bool aq_session_forward(struct aq_session *s, const int32_t *ids, size_t count, 
 const float *aq_session_logits(struct aq_session *s, size_t first, size_t rows) {
     const struct aq_model *m = s->model;
     const float *x = s->normed + first * s->ld;
-    if (m->precision != AQ_FP16) { // the head is int8 x int8, whatever the other linears are
-        s->quantized.limit = 127;
-        for (size_t row = 0; row < rows; row++) s->kernels->quantize(&s->quantized, row, x + row * s->ld, m->dim);
+    size_t ld = s->ld;
+    if (s->embedded) {
+        struct aq_products out = {.s = s, .m = rows};
+        aq_products_add(&out, &m->embedding_out, x, ld, s->embedded, s->ld_width);
+        aq_products_run(&out);
+        x = s->embedded;
+        ld = s->ld_width;
     }
-    struct aq_products head = {.s = s, .m = rows};
-    aq_products_add(&head, &m->output, x, s->ld, s->logits, m->vocab);
+    if (aq_model_quantized(m)) { // the head is int8 x int8, whatever the other linears are
+        const struct aq_input plain = {0};
+        s->quantized.limit = 127;
+        for (size_t row = 0; row < rows; row++)
+            s->kernels->quantize(&s->quantized, row, x + row * ld, m->width, &plain);
+    }
+    struct aq_products head = {.s = s, .m = rows, .limit = 127};
+    aq_products_add(&head, &m->output, x, ld, s->logits, m->vocab);
     aq_products_run(&head);
     return s->logits;
 }

@@ -223,6 +223,11 @@ bool aq_gguf_float(const struct aq_gguf *g, const char *name, double *out) {
     return true;
 }
 
+bool aq_gguf_is_true(const struct aq_gguf *g, const char *name) {
+    const struct aq_gguf_key *key = aq_gguf_find(g, name);
+    return key && key->type == GGUF_BOOL && key->value[0];
+}
+
 bool aq_gguf_is_string(const struct aq_gguf *g, const char *name, const char *value) {
     const struct aq_gguf_key *key = aq_gguf_find(g, name);
     return key && key->type == GGUF_STRING && key->length == strlen(value) &&

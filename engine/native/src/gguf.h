@@ -59,6 +59,7 @@ const struct aq_gguf_key *aq_gguf_find(const struct aq_gguf *g, const char *name
 // Any unsigned or non-negative integer type; false when absent or something else.
 bool aq_gguf_uint(const struct aq_gguf *g, const char *name, uint64_t *out);
 bool aq_gguf_float(const struct aq_gguf *g, const char *name, double *out);
+bool aq_gguf_is_true(const struct aq_gguf *g, const char *name); // a bool that is there and true
 bool aq_gguf_is_string(const struct aq_gguf *g, const char *name, const char *value);
 const struct aq_gguf_tensor *aq_gguf_tensor(const struct aq_gguf *g, const char *name);
 

@@ -1,6 +1,12 @@
 // Linears: integer or fp16 products of all rows, their panels shared out among the threads.
 #include "session.h"
 
+static void add_bias(const struct aq_products *ps, const struct aq_product *p) {
+    size_t nr = ps->s->kernels->panel[p->w->format], from = p->first * nr, to = aq_min(p->last * nr, p->w->n);
+    for (size_t row = 0; row < p->m; row++)
+        ps->s->kernels->add(p->y + row * p->ldy + from, p->w->bias + from, to - from);
+}
+
 // [first, last) counts panels of all parts one after the other.
 static void run_products(void *context, size_t first, size_t last, unsigned thread) {
     struct aq_products *ps = context;
@@ -11,6 +17,7 @@ static void run_products(void *context, size_t first, size_t last, unsigned thre
             p.last = aq_min(last, ps->panels[i]);
             p.scratch = ps->s->scratch + thread * ps->s->scratch_thread;
             ps->s->kernels->product[p.w->format](&p);
+            if (p.w->bias) add_bias(ps, &p);
             first = p.last;
         }
         first -= ps->panels[i];
@@ -22,11 +29,13 @@ static void run_products(void *context, size_t first, size_t last, unsigned thre
 void aq_products_add(struct aq_products *ps, const struct aq_matrix *w, const float *x, size_t ldx, float *y,
                      size_t ldy) {
     struct aq_product *p = &ps->part[ps->count];
-    *p = (struct aq_product){.w = w, .m = ps->m, .x = x, .ldx = ldx, .rows = &ps->s->quantized, .y = y, .ldy = ldy};
+    *p = (struct aq_product){.w = w, .m = ps->m, .x = x, .ldx = ldx, .rows = &ps->rows, .y = y, .ldy = ldy};
     ps->panels[ps->count++] = aq_panels(ps->s->kernels, w->format, w->n);
 }
 
 void aq_products_run(struct aq_products *ps) {
+    ps->rows = ps->s->quantized;
+    ps->rows.limit = ps->limit;
     size_t total = 0, threads = aq_pool_threads(ps->s->pool);
     for (size_t i = 0; i < ps->count; i++) total += ps->panels[i];
     // Enough chunks to balance cores of unequal speed, few enough to keep streams long.

@@ -30,25 +30,30 @@ static void *carve(struct carver *c, size_t a, size_t b, size_t unit) {
 
 static void lay_out(struct aq_session *s, struct carver *c) {
     const struct aq_model *m = s->model;
-    size_t nr = s->kernels->panel[AQ_F16], widest = aq_max(m->dim, m->ffn), half = m->rope_dim / 2;
+    size_t nr = s->kernels->panel[AQ_F16], widest = aq_max(aq_max(m->dim, m->width), m->ffn), half = m->rope_dim / 2;
     size_t capacity = aq_round_up(s->context, nr), heads = m->layers * m->kv_heads;
     s->ld = row_stride(m->dim);
-    s->ld_kv = row_stride(m->kv_dim);
+    s->ld_qkv = row_stride(m->dim + 2 * m->kv_dim);
     s->ld_ffn = row_stride(m->ffn);
+    s->ld_width = row_stride(m->width);
     s->ld_scores = row_stride(s->context);
     s->x = carve(c, s->chunk, s->ld, 4);
     s->normed = carve(c, s->chunk, s->ld, 4);
-    s->q = carve(c, s->chunk, s->ld, 4);
-    s->k = carve(c, s->chunk, s->ld_kv, 4);
-    s->v = carve(c, s->chunk, s->ld_kv, 4);
+    s->qkv = carve(c, s->chunk, s->ld_qkv, 4);
     s->mixed = carve(c, s->chunk, s->ld, 4);
     s->gate = carve(c, s->chunk, s->ld_ffn, 4);
-    s->up = carve(c, s->chunk, s->ld_ffn, 4);
+    if (m->arch->activation == AQ_SWIGLU) s->up = carve(c, s->chunk, s->ld_ffn, 4);
+    if (m->width != m->dim) s->embedded = carve(c, s->chunk, s->ld_width, 4);
     s->logits = carve(c, s->logit_rows, m->vocab, 4);
-    s->cosine = carve(c, s->context, half, 4);
-    s->sine = carve(c, s->context, half, 4);
+    if (m->arch->positions == AQ_ROPE) {
+        s->cosine = carve(c, s->context, half, 4);
+        s->sine = carve(c, s->context, half, 4);
+    } else if (m->arch->positions == AQ_ALIBI) {
+        s->slopes = carve(c, m->heads, 1, 4);
+        s->key_positions = carve(c, s->context, 1, 4);
+    }
     s->quantized.ld = aq_round_up(widest, 128) + 32;
-    if (m->precision != AQ_FP16) {
+    if (aq_model_quantized(m)) {
         size_t rows = aq_max(s->chunk, s->logit_rows);
         s->quantized.q = carve(c, rows, s->quantized.ld, 1);
         s->quantized.q16 = carve(c, rows, s->quantized.ld, 2);
@@ -78,10 +83,26 @@ static void fill_rope(struct aq_session *s) {
     }
 }
 
+// With n the largest power of 2 not above the heads: 2^(-8 (h + 1) / n), from head n on 2^(-4 (2 (h - n) + 1) / n).
+static void fill_alibi(struct aq_session *s) {
+    size_t heads = s->model->heads, n = 1;
+    while (2 * n <= heads) n *= 2;
+    for (size_t h = 0; h < heads; h++) {
+        double exponent = h < n ? -8.0 * (double)(h + 1) : -4.0 * (double)(2 * (h - n) + 1);
+        s->slopes[h] = (float)pow(2.0, exponent / (double)n);
+    }
+    for (size_t p = 0; p < s->context; p++) s->key_positions[p] = (float)p;
+}
+
 struct aq_session *aq_session_create(const struct aq_model *model, struct aq_pool *pool, size_t context, size_t chunk,
                                      size_t logit_rows, const atomic_bool *stop, struct aq_error *err) {
     if (context < 1 || context > (1u << 24) || chunk < 1 || chunk > (1u << 16) || logit_rows < 1) {
         aq_fail(err, "plan", "context %zu or chunk %zu is out of range", context, chunk);
+        return NULL;
+    }
+    if (model->positions && context > model->context) {
+        aq_fail(err, "plan", "context %zu: this model has learned positions for %zu tokens only", context,
+                model->context);
         return NULL;
     }
     struct aq_session *s = calloc(1, sizeof *s);
@@ -111,7 +132,8 @@ struct aq_session *aq_session_create(const struct aq_model *model, struct aq_poo
     }
     struct carver c = {.base = s->memory};
     lay_out(s, &c);
-    fill_rope(s);
+    if (model->arch->positions == AQ_ROPE) fill_rope(s);
+    if (model->arch->positions == AQ_ALIBI) fill_alibi(s);
     return s;
 }
 

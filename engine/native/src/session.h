@@ -14,19 +14,22 @@ struct aq_session {
     struct aq_pool *pool;
     const atomic_bool *stop;
     size_t context, chunk, logit_rows, position, rows;
-    size_t ld, ld_kv, ld_ffn, ld_scores; // strides of rows of dim, kv_dim, ffn and context elements
+    size_t ld, ld_qkv, ld_ffn, ld_width,
+        ld_scores; // strides of rows of dim, q + k + v, ffn, width and context elements
 
     // [chunk][...] each
     float *x;         // [dim] residual stream
     float *normed;    // [dim]
-    float *q;         // [dim]
-    float *k, *v;     // [kv_dim]
+    float *qkv;       // [dim + 2 kv_dim] q, k, v; after the attention, its first dim hold what a linear adds to x
     float *mixed;     // [dim] attention output
-    float *gate, *up; // [ffn]
+    float *gate, *up; // [ffn]; up only where the activation has a gate: else gate alone is the input of down
+    float *embedded;  // [width] embedding before, or hidden state after, a projection; NULL: there is none
     float *logits;    // [logit_rows][vocab]
     struct aq_rows quantized;
 
-    float *cosine, *sine; // [context][rope_dim / 2]
+    float *cosine, *sine; // RoPE: [context][rope_dim / 2]
+    float *slopes;        // ALiBi: [heads]
+    float *key_positions; // ALiBi: [context]
 
     // fp16, in panels of NR so that attention is two products (shapes in docs/engine-native.md):
     uint16_t *keys;                // [layers][kv_heads][context / NR][head_dim][NR]
@@ -44,6 +47,8 @@ struct aq_session {
 struct aq_products {
     struct aq_session *s;
     size_t count, m;
+    int limit; // of the quantized rows
+    struct aq_rows rows;
     struct aq_product part[AQ_MAX_PRODUCTS];
     size_t panels[AQ_MAX_PRODUCTS];
 };

@@ -20,7 +20,7 @@ def main():
     a = parser.parse_args()
     rng = random.Random(a.seed)
     good = open(a.pack, "rb").read()
-    head = good.index(b"output_norm.weight") + 64
+    head = good.rindex(b"ffn_down.weight") + 64  # nearly all keys and tensors stand before
     cases = [("cut %d" % n, good[:n], True) for n in (0, 3, 4, 8, 23, 24, 40, head // 2, head, len(good) - 40000)]
     cases += [("cut %d" % n, good[:n], True) for n in (rng.randrange(len(good) - 4096) for _ in range(a.count // 3))]
     for _ in range(a.count // 3):

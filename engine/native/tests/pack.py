@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Writes test inputs for aqengine, without any package: packs after docs/packed-model.md, token files, accumulate inputs.
 
-  pack.py pack OUT --precision fp16|w8a8|w4a8|w4a4 [--dim 64 --layers 2 --heads 8 --kv 4 --ffn 172 --vocab 96
-                   --context 64 --group 32 --seed 1 --tied --rope-freqs]         random weights
+  pack.py pack OUT --precision fp16|w8a8|w4a8|w4a4 [--arch llama|opt|bloom --dim 64 --layers 2 --heads 8 --kv 4
+                   --ffn 172 --vocab 96 --context 64 --group 32 --seed 1 --tied --rope-freqs --biases
+                   --norm-after --width W]                                       random weights
   pack.py big OUT --precision P [...]        the same from a repeating block of random bytes: fast, for speed only
   pack.py quantize IN.gguf OUT --precision P --group G     a real F16 LLaMA GGUF, rounded to nearest
   pack.py tokens IN.i32 OUT --vocab N --bos ID [--adds-bos]
@@ -83,20 +84,27 @@ def quantize_i4(w, n, k, group):
 
 
 def shape_keys(a):
-    hd = a.dim // a.heads
-    keys = [("general.architecture", "str", "llama"), ("general.name", "str", "test"),
-            ("llama.context_length", "u32", a.context), ("llama.embedding_length", "u32", a.dim),
-            ("llama.block_count", "u32", a.layers), ("llama.feed_forward_length", "u32", a.ffn),
-            ("llama.attention.head_count", "u32", a.heads), ("llama.attention.head_count_kv", "u32", a.kv),
-            ("llama.attention.layer_norm_rms_epsilon", "f32", 1e-5), ("llama.rope.freq_base", "f32", 10000.0),
-            ("llama.rope.dimension_count", "u32", hd), ("llama.vocab_size", "u32", a.vocab),
-            ("tokenizer.ggml.tokens", "strs", ["<%d>" % i for i in range(min(a.vocab, 64))])]
+    p = a.arch + "."
+    keys = [("general.architecture", "str", a.arch), ("general.name", "str", "test"),
+            (p + "context_length", "u32", a.context), (p + "embedding_length", "u32", a.dim),
+            (p + "block_count", "u32", a.layers), (p + "feed_forward_length", "u32", a.ffn),
+            (p + "attention.head_count", "u32", a.heads), (p + "vocab_size", "u32", a.vocab)]
+    if a.arch == "llama":
+        keys += [(p + "attention.head_count_kv", "u32", a.kv), (p + "attention.layer_norm_rms_epsilon", "f32", 1e-5),
+                 (p + "rope.freq_base", "f32", 10000.0), (p + "rope.dimension_count", "u32", a.dim // a.heads)]
+    else:
+        keys.append((p + "attention.layer_norm_epsilon", "f32", 1e-5))
+    if a.norm_after:
+        keys.append((p + "norm_after", "bool", True))
+    if a.width:
+        keys.append((p + "embedding_projection", "u32", a.width))
+    keys.append(("tokenizer.ggml.tokens", "strs", ["<%d>" % i for i in range(min(a.vocab, 64))]))
     return keys + our_keys(a)
 
 
 def our_keys(a):
     w, act = {"fp16": (16, 16), "w8a8": (8, 8), "w4a8": (4, 8), "w4a4": (4, 4)}[a.precision]
-    keys = [("agilequant.format", "u32", 1), ("agilequant.precision", "str", a.precision),
+    keys = [("agilequant.format", "u32", 1 if a.arch == "llama" and not a.biases else 2), ("agilequant.precision", "str", a.precision),
             ("agilequant.weight_bits", "u32", w), ("agilequant.activation_bits", "u32", act)]
     if w == 4:
         keys.append(("agilequant.group_size", "u32", a.group))
@@ -105,9 +113,13 @@ def our_keys(a):
 
 
 def linears(a):
+    """(name, inputs, outputs) of a layer's linears."""
     kv = a.dim // a.heads * a.kv
-    return [("attn_q", a.dim, a.dim), ("attn_k", a.dim, kv), ("attn_v", a.dim, kv), ("attn_output", a.dim, a.dim),
-            ("ffn_gate", a.dim, a.ffn), ("ffn_up", a.dim, a.ffn), ("ffn_down", a.ffn, a.dim)]
+    attention = [("attn_q", a.dim, a.dim), ("attn_k", a.dim, kv), ("attn_v", a.dim, kv)]
+    if a.arch == "bloom":
+        attention = [("attn_qkv", a.dim, 3 * a.dim)]
+    gate = [("ffn_gate", a.dim, a.ffn)] if a.arch == "llama" else []
+    return attention + [("attn_output", a.dim, a.dim)] + gate + [("ffn_up", a.dim, a.ffn), ("ffn_down", a.ffn, a.dim)]
 
 
 def add_linear(tensors, name, w, n, k, precision, group):
@@ -127,24 +139,52 @@ def head_precision(precision):
 
 def make_pack(a):
     rng = random.Random(a.seed)
+    tensors = []
+    biases = a.biases or a.arch != "llama"
+    width = a.width or a.dim
+
+    def draw(n, spread=1.0, mean=0.0):
+        return [mean + spread * rng.gauss(0, 1) for _ in range(n)]
 
     def matrix(n, k):
-        return [half(rng.gauss(0, 1) / k ** 0.5) for _ in range(n * k)]
+        return [half(x) for x in draw(n * k, k ** -0.5)]
 
-    norm = struct.pack("<%df" % a.dim, *[single(1 + rng.gauss(0, 0.1)) for _ in range(a.dim)])
-    embedding = [half(rng.gauss(0, 1)) for _ in range(a.vocab * a.dim)]
-    tensors = [("token_embd.weight", F16, (a.dim, a.vocab), struct.pack("<%de" % len(embedding), *embedding))]
+    def add_f16(name, w, k, n):
+        tensors.append((name, F16, (k, n), struct.pack("<%de" % (n * k), *w)))
+
+    def add_f32(name, w):
+        tensors.append((name, F32, (len(w),), struct.pack("<%df" % len(w), *w)))
+
+    def add_norm(name):
+        add_f32(name + ".weight", draw(a.dim, 0.1, 1.0))
+        if a.arch != "llama":
+            add_f32(name + ".bias", draw(a.dim, 0.1))
+
+    embedding = [half(x) for x in draw(a.vocab * width)]
+    add_f16("token_embd.weight", embedding, width, a.vocab)
+    if a.arch == "opt":
+        add_f16("position_embd.weight", [half(x) for x in draw(a.context * a.dim, 0.3)], a.dim, a.context)
+    if a.width:
+        add_f16("embd_in.weight", matrix(a.dim, width), width, a.dim)
+    if a.arch == "bloom":
+        add_norm("token_embd_norm")
     for i in range(a.layers):
-        tensors += [("blk.%d.attn_norm.weight" % i, F32, (a.dim,), norm), ("blk.%d.ffn_norm.weight" % i, F32, (a.dim,), norm)]
+        add_norm("blk.%d.attn_norm" % i)
+        add_norm("blk.%d.ffn_norm" % i)
         for name, k, n in linears(a):
-            add_linear(tensors, "blk.%d.%s" % (i, name), matrix(n, k), n, k, a.precision, a.group)
-    tensors.append(("output_norm.weight", F32, (a.dim,), norm))
+            base = "blk.%d.%s" % (i, name)
+            add_linear(tensors, base, matrix(n, k), n, k, a.precision, a.group)
+            if biases:
+                add_f32(base + ".bias", draw(n, 0.3))
+    if not a.norm_after:
+        add_norm("output_norm")
+    if a.width:
+        add_f16("embd_out.weight", matrix(width, a.dim), a.dim, width)
     if not (a.tied and a.precision == "fp16"):
-        w = embedding if a.tied else matrix(a.vocab, a.dim)
-        add_linear(tensors, "output", w, a.vocab, a.dim, head_precision(a.precision), 0)
+        w = embedding if a.tied else matrix(a.vocab, width)
+        add_linear(tensors, "output", w, a.vocab, width, head_precision(a.precision), 0)
     if a.rope_freqs:
-        count = a.dim // a.heads // 2
-        tensors.append(("rope_freqs.weight", F32, (count,), struct.pack("<%df" % count, *[1.0 + i for i in range(count)])))
+        add_f32("rope_freqs.weight", [1.0 + i for i in range(a.dim // a.heads // 2)])
     write_gguf(a.out, shape_keys(a), tensors)
 
 
@@ -310,8 +350,10 @@ def main():
         for name, default in (("dim", 64), ("layers", 2), ("heads", 8), ("kv", 4), ("ffn", 172), ("vocab", 96),
                               ("context", 64), ("group", 32), ("seed", 1)):
             p.add_argument("--" + name, type=int, default=default)
-        p.add_argument("--tied", action="store_true")
-        p.add_argument("--rope-freqs", action="store_true")
+        p.add_argument("--arch", default="llama")
+        p.add_argument("--width", type=int, default=0)
+        for flag in ("--tied", "--rope-freqs", "--biases", "--norm-after"):
+            p.add_argument(flag, action="store_true")
     p = sub.add_parser("tokens")
     p.add_argument("input")
     p.add_argument("out")
@@ -331,6 +373,8 @@ def main():
         p.add_argument("--" + name, type=int, default=default)
     p.add_argument("--extreme", action="store_true")
     a = parser.parse_args()
+    if getattr(a, "arch", "llama") != "llama":
+        a.kv = a.heads
     if a.what == "tokens":
         ids = array.array("i")
         ids.frombytes(open(a.input, "rb").read())

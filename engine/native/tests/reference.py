@@ -68,7 +68,18 @@ class Pack:
                 self.cache[base] = ("4", padded, n, q, self.raw(base + ".scale", "e"))
         return self.cache[base]
 
+    def vector(self, name):
+        """Values of an F32 or F16 tensor, None when there is none."""
+        if name not in self.cache:
+            self.cache[name] = self.read(name)[1] if name in self.tensors else None
+        return self.cache[name]
+
     def apply(self, base, x, limit):
+        bias = self.vector(base + ".bias")
+        y = self.product(base, x, limit)
+        return [a + b for a, b in zip(y, bias)] if bias else y
+
+    def product(self, base, x, limit):
         kind, k, n, w = self.load(base)[:4]
         if kind == "f":
             return linear(w, x, n, k)
@@ -83,58 +94,119 @@ class Pack:
                         for j in range(groups)) for r in range(n)]
 
 
-def forward(pack, ids):
-    key = pack.keys
-    dim, layers, heads = key["llama.embedding_length"], key["llama.block_count"], key["llama.attention.head_count"]
-    kv_heads = key["llama.attention.head_count_kv"]
-    eps, base = key["llama.attention.layer_norm_rms_epsilon"], key.get("llama.rope.freq_base", 10000.0)
-    hd = dim // heads
-    limit = 7 if pack.precision == "w4a4" else 127
-    embedding = pack.read("token_embd.weight")[1]
-    freqs = pack.read("rope_freqs.weight")[1] if "rope_freqs.weight" in pack.tensors else [1.0] * (hd // 2)
+class Shape:
+    """What the keys say, and the parts in which architectures differ."""
 
-    def norm(x, name):
-        w = pack.read(name)[1]
-        f = 1 / math.sqrt(sum(v * v for v in x) / dim + eps)
-        return [v * f * s for v, s in zip(x, w)]
+    def __init__(self, pack):
+        self.pack, key = pack, pack.keys
+        self.arch = key["general.architecture"]
+        p = self.arch + "."
+        self.dim, self.layers, self.heads = (key[p + n] for n in ("embedding_length", "block_count", "attention.head_count"))
+        self.kv_heads = key.get(p + "attention.head_count_kv", self.heads)
+        self.rms = self.arch == "llama"
+        self.eps = key[p + ("attention.layer_norm_rms_epsilon" if self.rms else "attention.layer_norm_epsilon")]
+        self.base = key.get(p + "rope.freq_base", 10000.0)
+        self.norm_after = key.get(p + "norm_after", False)
+        self.hd = self.dim // self.heads
+        self.kv_dim = self.hd * self.kv_heads
+        self.freqs = pack.vector("rope_freqs.weight") or [1.0] * (self.hd // 2)
+        self.embedding, self.positions = pack.vector("token_embd.weight"), pack.vector("position_embd.weight")
+        self.width = len(self.embedding) // pack.tensors["token_embd.weight"][1][1]
 
-    def rope(x, pos):
-        out = list(x)
+    def norm(self, x, name):
+        w, b = self.pack.vector(name + ".weight"), self.pack.vector(name + ".bias")
+        if self.rms:
+            f = 1 / math.sqrt(sum(v * v for v in x) / len(x) + self.eps)
+            return [v * f * s for v, s in zip(x, w)]
+        mean = sum(x) / len(x)
+        f = 1 / math.sqrt(sum((v - mean) ** 2 for v in x) / len(x) + self.eps)
+        return [(v - mean) * f * s + t for v, s, t in zip(x, w, b)]
+
+    def embed(self, token, pos):
+        x = list(self.embedding[token * self.width:(token + 1) * self.width])
+        if "embd_in.weight" in self.pack.tensors:
+            x = self.pack.apply("embd_in", x, 0)
+        if self.positions:
+            x = [a + b for a, b in zip(x, self.positions[pos * self.dim:(pos + 1) * self.dim])]
+        return self.norm(x, "token_embd_norm") if self.arch == "bloom" else x
+
+    def rope(self, x, pos):
+        if self.arch != "llama":
+            return x
+        out, hd = list(x), self.hd
         for h in range(len(x) // hd):
             for i in range(hd // 2):
-                angle = pos * base ** (-2 * i / hd) / freqs[i]
+                angle = pos * self.base ** (-2 * i / hd) / self.freqs[i]
                 a, b = x[h * hd + 2 * i], x[h * hd + 2 * i + 1]
                 out[h * hd + 2 * i] = a * math.cos(angle) - b * math.sin(angle)
                 out[h * hd + 2 * i + 1] = a * math.sin(angle) + b * math.cos(angle)
         return out
 
-    cache = [([], []) for _ in range(layers)]
+    def slope(self, head):
+        if self.arch != "bloom":
+            return 0.0
+        n = 2 ** int(math.log2(self.heads))
+        return 2.0 ** (-8 * (head + 1) / n if head < n else -4 * (2 * (head - n) + 1) / n)
+
+    def qkv(self, p, h, limit):
+        if "%sattn_qkv.weight" % p in self.pack.tensors:
+            y = self.pack.apply(p + "attn_qkv", h, limit)
+            return y[:self.dim], y[self.dim:2 * self.dim], y[2 * self.dim:]
+        return tuple(self.pack.apply(p + n, h, limit) for n in ("attn_q", "attn_k", "attn_v"))
+
+    def feed_forward(self, p, h, limit):
+        up = self.pack.apply(p + "ffn_up", h, limit)
+        if self.arch == "llama":
+            gate = self.pack.apply(p + "ffn_gate", h, limit)
+            return [a / (1 + math.exp(-a)) * b for a, b in zip(gate, up)]
+        if self.arch == "opt":
+            return [max(v, 0.0) for v in up]
+        return [v * 0.5 * (1 + math.tanh(0.79788456 * v * (1 + 0.044715 * v * v))) for v in up]
+
+    def logits(self, x):
+        if not self.norm_after:
+            x = self.norm(x, "output_norm")
+        if "embd_out.weight" in self.pack.tensors:
+            x = self.pack.apply("embd_out", x, 0)
+        return self.pack.apply("output" if "output.weight" in self.pack.tensors else "token_embd", x, 127)
+
+
+def probabilities(scores, kind):
+    m = max(scores)
+    e = [math.exp(s - m) for s in scores]
+    p = [v / sum(e) for v in e]
+    if kind == "log2":
+        return [2.0 ** -round(-math.log2(v)) if v > 0 and round(-math.log2(v)) <= 15 else 0.0 for v in p]
+    return p
+
+
+def forward(pack, ids):
+    s = Shape(pack)
+    hd, limit = s.hd, 7 if pack.precision == "w4a4" else 127
+    kind = "log2" if pack.precision == "w4a4" else "fp32"
+    cache = [([], []) for _ in range(s.layers)]
     result = []
     for pos, token in enumerate(ids):
-        x = list(embedding[token * dim:(token + 1) * dim])
-        for layer in range(layers):
+        x = s.embed(token, pos)
+        for layer in range(s.layers):
             p = "blk.%d." % layer
-            h = norm(x, p + "attn_norm.weight")
-            q = rope(pack.apply(p + "attn_q", h, limit), pos)
-            cache[layer][0].append([half(v) for v in rope(pack.apply(p + "attn_k", h, limit), pos)])
-            cache[layer][1].append([half(v) for v in pack.apply(p + "attn_v", h, limit)])
+            h = x if s.norm_after else s.norm(x, p + "attn_norm")
+            q, k, v = s.qkv(p, h, limit)
+            q = s.rope(q, pos)
+            cache[layer][0].append([half(e) for e in s.rope(k, pos)])
+            cache[layer][1].append([half(e) for e in v])
             mixed = []
-            for head in range(heads):
-                kv = head // (heads // kv_heads) * hd
-                scores = [sum(q[head * hd + i] * k[kv + i] for i in range(hd)) / math.sqrt(hd) for k in cache[layer][0]]
-                m = max(scores)
-                e = [math.exp(s - m) for s in scores]
-                probs = [v / sum(e) for v in e]
-                if pack.precision == "w4a4":
-                    probs = [2.0 ** -round(-math.log2(v)) if v > 0 and round(-math.log2(v)) <= 15 else 0.0 for v in probs]
+            for head in range(s.heads):
+                kv, slope = head // (s.heads // s.kv_heads) * hd, s.slope(head)
+                scores = [sum(q[head * hd + i] * k[kv + i] for i in range(hd)) / math.sqrt(hd) + slope * (at - pos)
+                          for at, k in enumerate(cache[layer][0])]
+                probs = probabilities(scores, kind)
                 mixed += [sum(pr * v[kv + i] for pr, v in zip(probs, cache[layer][1])) for i in range(hd)]
             x = [a + b for a, b in zip(x, pack.apply(p + "attn_output", mixed, limit))]
-            h = norm(x, p + "ffn_norm.weight")
-            gate, up = pack.apply(p + "ffn_gate", h, limit), pack.apply(p + "ffn_up", h, limit)
-            h = [a / (1 + math.exp(-a)) * b for a, b in zip(gate, up)]
-            x = [a + b for a, b in zip(x, pack.apply(p + "ffn_down", h, limit))]
-        head = "output" if "output.weight" in pack.tensors else "token_embd"
-        result.append(pack.apply(head, norm(x, "output_norm.weight"), 127))
+            x, h = (s.norm(x, p + "attn_norm"),) * 2 if s.norm_after else (x, s.norm(x, p + "ffn_norm"))
+            x = [a + b for a, b in zip(x, pack.apply(p + "ffn_down", s.feed_forward(p, h, limit), limit))]
+            x = s.norm(x, p + "ffn_norm") if s.norm_after else x
+        result.append(s.logits(x))
     return result
 
 

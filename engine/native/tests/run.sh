@@ -82,25 +82,52 @@ isas_now=$isas; accumulate "accumulators equal big integers ($isas)" "$x64"
 [ -n "$arm" ] && [ -n "$qemu" ] && { isas_now="scalar neon"; accumulate "accumulators on cortex-a72" "$qemu" -cpu cortex-a72 "$arm"; }
 
 # ---- forward pass ----
+arm_cpus="cortex-a72 max"
 pack random-tokens "$work/t.aqtk" --vocab 96 --count 300
+logits() { # logits OUT PACK FLAGS ENGINE...: of the first 12 tokens
+    logits_out=$1 logits_model=$2 logits_flags=$3; shift 3
+    rm -f "$logits_out"
+    # shellcheck disable=SC2086
+    "$@" logits --model "$logits_model" --tokens "$work/t.aqtk" --count 12 --out "$logits_out" $logits_flags
+}
+forward() { # forward SUBJECT TOLERANCE PACK-ARGUMENTS...: against the independent forward pass, then every build and ISA
+    subject=$1 tol=$2; shift 2
+    file=$work/$subject.gguf
+    pack pack "$file" "$@"
+    logits "$work/$subject.logits" "$file" "--isa scalar" "$x64"
+    check "logits of $subject against an independent forward pass" python3 "$here/reference.py" "$file" "$work/t.aqtk" "$work/$subject.logits" 12 "$tol"
+    for isa in $isas; do
+        logits "$work/isa.logits" "$file" "--isa $isa --threads 2" "$x64"
+        check "logits of $subject, $isa with 2 threads: the same bits" cmp "$work/$subject.logits" "$work/isa.logits"
+    done
+    if [ -n "$san" ]; then
+        check "forward pass of $subject, sanitized" logits "$work/san.logits" "$file" "--threads 3" "$san"
+        check "logits of $subject, sanitized: the same bits" cmp "$work/$subject.logits" "$work/san.logits"
+    fi
+    if [ -n "$arm" ] && [ -n "$qemu" ]; then
+        for cpu in $arm_cpus; do
+            logits "$work/arm.logits" "$file" "" "$qemu" -cpu $cpu "$arm"
+            check "logits of $subject on $cpu: the same bits" cmp "$work/$subject.logits" "$work/arm.logits"
+        done
+    fi
+}
+tolerance() { case $1 in fp16) echo 0.002 ;; w8a8) echo 0.02 ;; w4a8) echo 0.03 ;; *) echo 0.25 ;; esac }
 for p in fp16 w8a8 w4a8 w4a4; do
-    tol=0.002; [ $p = w8a8 ] && tol=0.02; [ $p = w4a8 ] && tol=0.03; [ $p = w4a4 ] && tol=0.25
     tied=; [ $p = fp16 ] && tied=--tied
     # shellcheck disable=SC2086
-    pack pack "$work/$p.gguf" --precision $p --context 64 --group 32 --rope-freqs $tied
-    "$x64" logits --model "$work/$p.gguf" --tokens "$work/t.aqtk" --count 12 --out "$work/$p.logits" --isa scalar
-    check "logits of $p against an independent forward pass" python3 "$here/reference.py" "$work/$p.gguf" "$work/t.aqtk" "$work/$p.logits" 12 $tol
-    for isa in $isas; do
-        "$x64" logits --model "$work/$p.gguf" --tokens "$work/t.aqtk" --count 12 --out "$work/$isa.logits" --isa $isa --threads 2
-        check "logits of $p, $isa with 2 threads: the same bits" cmp "$work/$p.logits" "$work/$isa.logits"
-    done
-    [ -n "$san" ] && {
-        check "forward pass of $p, sanitized" "$san" logits --model "$work/$p.gguf" --tokens "$work/t.aqtk" --count 12 --out "$work/san.logits" --threads 3
-        check "logits of $p, sanitized: the same bits" cmp "$work/$p.logits" "$work/san.logits"; }
-    [ -n "$arm" ] && [ -n "$qemu" ] && {
-        "$qemu" -cpu cortex-a72 "$arm" logits --model "$work/$p.gguf" --tokens "$work/t.aqtk" --count 12 --out "$work/arm.logits"
-        check "logits of $p on cortex-a72: the same bits" cmp "$work/$p.logits" "$work/arm.logits"; }
+    forward $p "$(tolerance $p)" --precision $p --rope-freqs $tied
 done
+for p in fp16 w4a8; do
+    forward "llama-biases-$p" "$(tolerance $p)" --precision $p --biases
+    forward "opt-$p" "$(tolerance $p)" --precision $p --arch opt --tied
+    forward "opt-350m-$p" "$(tolerance $p)" --precision $p --arch opt --norm-after --width 40
+    forward "bloom-$p" "$(tolerance $p)" --precision $p --arch bloom --tied
+    forward "bloom-6-heads-$p" "$(tolerance $p)" --precision $p --arch bloom --heads 6 --dim 96
+done
+pack pack "$work/mamba.gguf" --arch mamba
+exits "an architecture that is not supported" 1 "$x64" logits --model "$work/mamba.gguf" --tokens "$work/t.aqtk" --count 2 --out "$work/x"
+check "and says which are" grep -q 'llama, opt, bloom' "$work/err"
+exits "more tokens than learned positions" 1 "$x64" logits --model "$work/opt-fp16.gguf" --tokens "$work/t.aqtk" --count 65 --out "$work/x"
 for g in 64 128 0; do
     pack pack "$work/g$g.gguf" --precision w4a8 --group $g --kv 2 --heads 4 --dim 96 --ffn 200 --vocab 96
     "$x64" logits --model "$work/g$g.gguf" --tokens "$work/t.aqtk" --count 8 --out "$work/g.logits"
@@ -111,6 +138,8 @@ done
 if [ -n "$san" ]; then
     check "damaged fp16 packs" python3 "$here/corrupt.py" "$san" "$work/fp16.gguf" "$work/t.aqtk" "$work" --count 90
     check "damaged w4a8 packs" python3 "$here/corrupt.py" "$san" "$work/w4a8.gguf" "$work/t.aqtk" "$work" --count 60 --seed 2
+    check "damaged OPT packs" python3 "$here/corrupt.py" "$san" "$work/opt-350m-w4a8.gguf" "$work/t.aqtk" "$work" --count 60 --seed 3
+    check "damaged BLOOM packs" python3 "$here/corrupt.py" "$san" "$work/bloom-fp16.gguf" "$work/t.aqtk" "$work" --count 60 --seed 4
     head -c 100 "$work/t.aqtk" > "$work/short.aqtk"
     exits "a token file that was cut off" 1 "$san" logits --model "$work/fp16.gguf" --tokens "$work/short.aqtk" --count 2 --out "$work/x"
 fi

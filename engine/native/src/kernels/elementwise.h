@@ -62,37 +62,93 @@ static void ew_rmsnorm(float *restrict dst, const float *restrict x, const float
     for (i = 0; i < n; i++) dst[i] = x[i] * factor * weight[i];
 }
 
-// s = absmax / limit; q = clamp(rint(x * (limit / absmax)))
-static void ew_quantize(struct aq_rows *rows, size_t row, const float *restrict x, size_t k) {
+// (x - mean) * (1 / sqrt(variance + epsilon)) * w + b
+static void ew_layernorm(float *restrict dst, const float *restrict x, const float *restrict weight,
+                         const float *restrict bias, size_t n, float epsilon) {
+    float lane[AQ_LANES] = {0};
+    size_t i = 0;
+    for (; i + AQ_LANES <= n; i += AQ_LANES)
+        for (int l = 0; l < AQ_LANES; l++) lane[l] += x[i + (size_t)l];
+    for (int l = 0; i < n; i++, l++) lane[l] += x[i];
+    float mean = ew_sum_lanes(lane) / (float)n;
+    for (i = 0; i < n; i++) dst[i] = x[i] - mean;
+    for (int l = 0; l < AQ_LANES; l++) lane[l] = 0.0f;
+    for (i = 0; i + AQ_LANES <= n; i += AQ_LANES)
+        for (int l = 0; l < AQ_LANES; l++) lane[l] += dst[i + (size_t)l] * dst[i + (size_t)l];
+    for (int l = 0; i < n; i++, l++) lane[l] += dst[i] * dst[i];
+    float factor = 1.0f / sqrtf(ew_sum_lanes(lane) / (float)n + epsilon);
+    for (i = 0; i < n; i++) dst[i] = dst[i] * factor * weight[i] + bias[i];
+}
+
+#define EW_INLINE static inline __attribute__((always_inline))
+
+// What the quantizer sees at place j; without factors and order this is x[j], and the loops stay plain.
+EW_INLINE float ew_place(const float *restrict x, const float *restrict factor, const uint32_t *restrict order,
+                         size_t j) {
+    float v = order ? x[order[j]] : x[j];
+    return factor ? v * factor[j] : v;
+}
+
+EW_INLINE float ew_absmax(const float *restrict x, size_t k, const float *restrict factor,
+                          const uint32_t *restrict order) {
     float lane[AQ_LANES] = {0};
     size_t i = 0;
     for (; i + AQ_LANES <= k; i += AQ_LANES)
         for (int l = 0; l < AQ_LANES; l++) {
-            float a = fabsf(x[i + (size_t)l]);
+            float a = fabsf(ew_place(x, factor, order, i + (size_t)l));
             lane[l] = a > lane[l] ? a : lane[l];
         }
     for (int l = 0; i < k; i++, l++) {
-        float a = fabsf(x[i]);
+        float a = fabsf(ew_place(x, factor, order, i));
         lane[l] = a > lane[l] ? a : lane[l];
     }
-    float absmax = ew_max_lanes(lane), limit = (float)rows->limit;
-    float inverse = absmax > 0.0f ? limit / absmax : 0.0f;
-    inverse = inverse > 3.0e38f ? 0.0f : inverse; // a row of subnormals counts as zero
-    rows->scale[row] = inverse > 0.0f ? absmax / limit : 0.0f;
+    return ew_max_lanes(lane);
+}
+
+EW_INLINE void ew_quantize_as(struct aq_rows *rows, size_t row, const float *restrict x, size_t k,
+                              const struct aq_input *input, const float *restrict factor,
+                              const uint32_t *restrict order) {
+    float limit = (float)rows->limit, inverse, zero = 0.0f;
+    if (input->fixed) {
+        inverse = 1.0f / input->scale;
+        zero = input->zero;
+        rows->scale[row] = input->scale;
+    } else {
+        float absmax = ew_absmax(x, k, factor, order);
+        inverse = absmax > 0.0f ? limit / absmax : 0.0f;
+        inverse = inverse > 3.0e38f ? 0.0f : inverse; // a row of subnormals counts as zero
+        rows->scale[row] = inverse > 0.0f ? absmax / limit : 0.0f;
+    }
     int8_t *restrict q = rows->q + row * rows->ld;
     int16_t *restrict q16 = rows->q16 + row * rows->ld;
-    for (i = 0; i < k; i++) {
-        float v = ew_round(x[i] * inverse);
-        v = v < limit ? v : limit; // NaN too
+    for (size_t i = 0; i < k; i++) {
+        float v = ew_place(x, factor, order, i) * inverse;
+        v = v < 65536.0f ? v : 65536.0f; // NaN too; far beyond every limit and zero point, and safe to round
+        v = v > -65536.0f ? v : -65536.0f;
+        v = ew_round(v) + zero;
+        v = v < limit ? v : limit;
         v = v > -limit ? v : -limit;
         int16_t value = (int16_t)(int32_t)v;
         q16[i] = value;
         q[i] = (int8_t)value;
     }
+}
+
+// s = absmax / limit, q = clamp(rint(x * (limit / absmax))); fixed: s as given, q = clamp(rint(x * (1 / s)) + zero).
+// x is what `input` makes of it.
+static void ew_quantize(struct aq_rows *rows, size_t row, const float *restrict x, size_t k,
+                        const struct aq_input *input) {
+    if (input->order)
+        ew_quantize_as(rows, row, x, k, input, input->factor, input->order);
+    else if (input->factor)
+        ew_quantize_as(rows, row, x, k, input, input->factor, NULL);
+    else
+        ew_quantize_as(rows, row, x, k, input, NULL, NULL);
     size_t padded = aq_round_up(k, 128);
-    memset(q + k, 0, padded - k);
-    memset(q16 + k, 0, (padded - k) * sizeof *q16);
-    int32_t *offsets = rows->offsets + row * (rows->ld / 32);
+    memset(rows->q + row * rows->ld + k, 0, padded - k);
+    memset(rows->q16 + row * rows->ld + k, 0, (padded - k) * sizeof *rows->q16);
+    const int16_t *restrict q16 = rows->q16 + row * rows->ld;
+    int32_t *restrict offsets = rows->offsets + row * (rows->ld / 32);
     for (size_t g = 0; g < padded / 32; g++) {
         int32_t sum = 0;
         for (size_t j = 0; j < 32; j++) sum += q16[g * 32 + j];
@@ -115,6 +171,24 @@ static void ew_swiglu(float *restrict gate, const float *restrict up, size_t n) 
     for (size_t i = 0; i < n; i++) gate[i] = gate[i] / (1.0f + ew_exp(-gate[i])) * up[i];
 }
 
+// NaN stays NaN.
+static void ew_relu(float *restrict x, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] = x[i] < 0.0f ? 0.0f : x[i];
+}
+
+// The tanh form: x * sigmoid(2 sqrt(2 / pi) * (x + 0.044715 x^3)).
+static void ew_gelu(float *restrict x, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float u = 0.79788456f * x[i] * (1.0f + 0.044715f * x[i] * x[i]);
+        x[i] = x[i] / (1.0f + ew_exp(-2.0f * u));
+    }
+}
+
+static void ew_alibi(float *restrict x, size_t n, float scale, float slope, const float *restrict key_positions,
+                     float query_position) {
+    for (size_t i = 0; i < n; i++) x[i] = x[i] * scale + slope * (key_positions[i] - query_position);
+}
+
 // p' = 2^-rint(-log2 p), 0 when the exponent exceeds 15. p = f * 2^e with 1 <= f < 2 rounds down to 2^e exactly when
 // f < sqrt 2, and no fp32 number equals sqrt 2: 0x3504f3 are the fraction bits of the largest one below it.
 static inline float ew_log2(float p) {
@@ -122,7 +196,7 @@ static inline float ew_log2(float p) {
     return power < 127 - 15 ? 0.0f : aq_bits_to_float(power << 23);
 }
 
-static void ew_softmax(float *restrict x, size_t n, float scale, bool log2) {
+static void ew_softmax(float *restrict x, size_t n, float scale, enum aq_probabilities probabilities) {
     float lane[AQ_LANES];
     for (int l = 0; l < AQ_LANES; l++) lane[l] = x[0];
     size_t i = 0;
@@ -137,8 +211,10 @@ static void ew_softmax(float *restrict x, size_t n, float scale, bool log2) {
     for (int l = 0; i < n; i++, l++) lane[l] += x[i];
     float sum = ew_sum_lanes(lane);
     for (i = 0; i < n; i++) x[i] = x[i] / sum;
-    if (log2)
+    if (probabilities == AQ_PROBABILITIES_LOG2)
         for (i = 0; i < n; i++) x[i] = ew_log2(x[i]);
+    if (probabilities == AQ_PROBABILITIES_UNIFORM)
+        for (i = 0; i < n; i++) x[i] = ew_round(x[i] * 15.0f) / 15.0f;
 }
 
 static void ew_add(float *restrict x, const float *restrict y, size_t n) {
@@ -162,7 +238,8 @@ static double ew_nll(const float *logits, size_t n, size_t target) {
 }
 
 #define AQ_ELEMENTWISE                                                                                                 \
-    .rmsnorm = ew_rmsnorm, .quantize = ew_quantize, .round_bf16 = ew_round_bf16, .swiglu = ew_swiglu,                  \
-    .softmax = ew_softmax, .add = ew_add, .nll = ew_nll
+    .rmsnorm = ew_rmsnorm, .layernorm = ew_layernorm, .quantize = ew_quantize, .round_bf16 = ew_round_bf16,            \
+    .swiglu = ew_swiglu, .relu = ew_relu, .gelu = ew_gelu, .alibi = ew_alibi, .softmax = ew_softmax, .add = ew_add,    \
+    .nll = ew_nll
 
 #endif

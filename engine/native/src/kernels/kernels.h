@@ -25,7 +25,19 @@ struct aq_matrix {
     const void *weights;
     const void *scales;  // I8: f32 [n]; I4: f16, panels of [groups][NR]; F16, BF16: none
     const int8_t *zeros; // I4: 8 - zero point, panels of [groups][NR]; NULL: all 0
+    const float *bias;   // [n] or NULL; added to the finished product by its caller
 };
+
+// What a quantizer sees of a row x: place j is x[order[j]] * factor[j]. Zero: x as it is, a scale a row.
+struct aq_input {
+    const float *factor;   // [k], powers of two, by place; NULL: all 1
+    const uint32_t *order; // [k], a permutation; NULL: as it is
+    bool fixed;            // every row has the scale `scale`, and `zero` is added before rounding is clamped
+    float scale, zero;
+};
+
+// What becomes of attention probabilities after the softmax.
+enum aq_probabilities { AQ_PROBABILITIES_FP32, AQ_PROBABILITIES_LOG2, AQ_PROBABILITIES_UNIFORM };
 
 // m rows quantized: q [m][ld], zero from k to k rounded up to 128, the same widened to 16 bits, and offsets.
 // ld is a multiple of 32. For BF16 only q16 is used.
@@ -73,11 +85,16 @@ struct aq_kernels {
     void (*widen)(float *dst, const uint16_t *src, size_t n);
     void (*narrow)(uint16_t *dst, const float *src, size_t n);
     void (*rmsnorm)(float *dst, const float *x, const float *weight, size_t n, float epsilon);
-    void (*quantize)(struct aq_rows *rows, size_t row, const float *x, size_t k);
+    void (*layernorm)(float *dst, const float *x, const float *weight, const float *bias, size_t n, float epsilon);
+    void (*quantize)(struct aq_rows *rows, size_t row, const float *x, size_t k, const struct aq_input *input);
     // x rounded to bf16 in place, half to even; the bits to rows->q16, zero up to k rounded up to 128.
     void (*round_bf16)(struct aq_rows *rows, size_t row, float *x, size_t k);
     void (*swiglu)(float *gate, const float *up, size_t n);
-    void (*softmax)(float *x, size_t n, float scale, bool log2);
+    void (*relu)(float *x, size_t n);
+    void (*gelu)(float *x, size_t n);
+    // x * scale + slope * (key position - query position): ALiBi on the scores of one query.
+    void (*alibi)(float *x, size_t n, float scale, float slope, const float *key_positions, float query_position);
+    void (*softmax)(float *x, size_t n, float scale, enum aq_probabilities probabilities);
     void (*add)(float *x, const float *y, size_t n);
     double (*nll)(const float *logits, size_t n, size_t target);
 };
