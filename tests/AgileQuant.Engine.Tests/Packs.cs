@@ -12,20 +12,26 @@ internal static class Packs
 
     static Packs() => AppDomain.CurrentDomain.ProcessExit += (_, _) => Folder.Dispose();
 
-    /// <summary>Canonical GGUF of the LLaMA sample model.</summary>
-    public static string DocsLlama() => Import("docs-llama", () => TestData.DocsLlama);
+    /// <summary>The sample models that come with the product.</summary>
+    public static readonly string[] Samples = ["docs-llama", "docs-opt", "docs-bloom"];
 
-    /// <summary>Canonical GGUF of stories260K; skips the test when the data is not there.</summary>
-    public static string Stories()
+    /// <summary>Canonical GGUF of the LLaMA sample model.</summary>
+    public static string DocsLlama() => Canonical("docs-llama");
+
+    /// <summary>Canonical GGUF; skips the test when the model is one of those that only developers' machines have.</summary>
+    /// <param name="model">One of <see cref="Samples"/>, or stories260K.</param>
+    public static string Canonical(string model)
     {
-        var source = TestData.Shared("stories260K", "stories260K-f32.gguf");
-        return Import("stories260K", () => source);
+        var source = Samples.Contains(model) ? Path.Combine(TestData.Samples, model) : TestData.Shared(model, $"{model}-f32.gguf");
+        return Once($"{model}.gguf", path => ModelImporter.Import(source, path, cancellation: CancellationToken.None));
     }
 
-    /// <param name="model">docs-llama or stories260K.</param>
+    /// <param name="model">As for <see cref="Canonical"/>.</param>
+    /// <param name="precision">One that needs no calibration.</param>
+    /// <param name="groupSize">Of int4 weights.</param>
     public static string Pack(string model, string precision, int groupSize = 32)
     {
-        var canonical = model == "docs-llama" ? DocsLlama() : Stories();
+        var canonical = Canonical(model);
         return Once($"{model}-{precision}-{groupSize}.gguf", path =>
             Packer.Pack(canonical, PackRecipe.For(Precision.Parse(precision), groupSize), path, cancellation: CancellationToken.None));
     }
@@ -33,8 +39,9 @@ internal static class Packs
     /// <summary>The text a model is scored on, as ids.</summary>
     public static TokenData Tokens(string model)
     {
-        var text = model == "docs-llama" ? SampleText.HeldOut() : File.ReadAllText(TestData.Shared("text", "tinystories-sample.txt"));
-        var tokenizer = Tokenizer.Load(model == "docs-llama" ? DocsLlama() : Stories());
+        var canonical = Canonical(model);
+        var text = Samples.Contains(model) ? SampleText.HeldOut() : File.ReadAllText(TestData.Shared("text", "tinystories-sample.txt"));
+        var tokenizer = Tokenizer.Load(canonical);
         return new TokenData(tokenizer.Encode(text), tokenizer.VocabularySize, tokenizer.BosId, tokenizer.AddsBos);
     }
 
@@ -44,9 +51,6 @@ internal static class Packs
         var tokens = Tokens(model);
         return Once($"{model}.aqtk", path => TokenFile.Write(path, tokens.Ids, tokens.VocabularySize, tokens.BosId, tokens.AddsBos));
     }
-
-    private static string Import(string name, Func<string> source) =>
-        Once($"{name}.gguf", path => ModelImporter.Import(source(), path, cancellation: CancellationToken.None));
 
     private static string Once(string name, Action<string> make) => Made.GetOrAdd(name, _ => new Lazy<string>(() =>
     {

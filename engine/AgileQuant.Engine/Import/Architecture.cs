@@ -52,6 +52,14 @@ internal static class Architectures
         _ => "llama",
     };
 
+    /// <summary>Name for people.</summary>
+    public static string TitleOf(Architecture architecture) => architecture switch
+    {
+        Architecture.Opt => "OPT",
+        Architecture.Bloom => "BLOOM",
+        _ => "LLaMA",
+    };
+
     public static Architecture? Find(string? name) => name switch
     {
         "llama" => Architecture.Llama,

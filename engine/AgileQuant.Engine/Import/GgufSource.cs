@@ -86,6 +86,7 @@ internal sealed class GgufSource : IModelSource
         var known = Shape.Tensors().Select(t => t.Name).ToHashSet();
         var stranger = _file.Tensors.FirstOrDefault(t => !known.Contains(t.Name) && !t.Name.EndsWith(".attn_rot_embd", StringComparison.Ordinal));
         if (stranger is not null)
-            throw new ModelFormatException($"{_file.Path}: tensor {stranger.Name} is not part of a plain LLaMA model; not supported");
+            throw new ModelFormatException($"{_file.Path}: tensor {stranger.Name} is not part of a plain "
+                + $"{Architectures.TitleOf(Shape.Architecture)} model; not supported");
     }
 }

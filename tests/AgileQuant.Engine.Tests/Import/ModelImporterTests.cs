@@ -1,5 +1,4 @@
 using AgileQuant.Engine.Gguf;
-using AgileQuant.Engine.Import;
 using Shouldly;
 
 namespace AgileQuant.Engine.Tests.Import;
@@ -85,6 +84,20 @@ public sealed class ModelImporterTests : IDisposable
         summary.Parameters.ShouldBe(file.Tensors.Sum(t => t.Elements));
     }
 
+    [Theory]
+    [InlineData("docs-opt", "opt", 4_339_712)]
+    [InlineData("docs-bloom", "bloom", 4_208_640)]
+    public void The_summary_names_the_architecture(string sample, string architecture, long parameters)
+    {
+        var summary = ModelImporter.Inspect(Path.Combine(TestData.Samples, sample));
+
+        summary.Architecture.ShouldBe(architecture);
+        // PyTorch counts OPT's two unused rows of positions.
+        summary.Parameters.ShouldBe(parameters - (architecture == "opt" ? 2 * 256 : 0));
+        (summary.Layers, summary.Dimension, summary.FeedForward, summary.Heads, summary.KvHeads).ShouldBe((4, 256, 1024, 4, 4));
+        (summary.ContextLength, summary.VocabularySize, summary.TiedOutput, summary.HasTokenizer).ShouldBe((512, 4096, true, true));
+    }
+
     [Fact]
     public void The_summary_says_what_the_sample_model_is()
     {
@@ -109,14 +122,6 @@ public sealed class ModelImporterTests : IDisposable
         file.Metadata.TryGet<string[]>("tokenizer.ggml.merges", out var merges).ShouldBeTrue();
         merges!.Length.ShouldBe(4096 - 260);
         Tokenizer.Load(Packs.DocsLlama()).Encode("Gets the value.").ShouldBe(Tokenizer.Load(TestData.DocsLlama).Encode("Gets the value."));
-    }
-
-    [Fact]
-    public void Rows_of_q_and_k_change_from_halves_to_neighbours()
-    {
-        // Hugging Face pairs rows i and i + d/2 of a head; llama.cpp 2i and 2i + 1.
-        Enumerable.Range(0, 8).Select(r => HuggingFaceSource.SourceRow(r, 8)).ShouldBe([0L, 4, 1, 5, 2, 6, 3, 7]);
-        Enumerable.Range(8, 8).Select(r => HuggingFaceSource.SourceRow(r, 8)).ShouldBe([8L, 12, 9, 13, 10, 14, 11, 15]);
     }
 
     [Fact]
@@ -167,14 +172,26 @@ public sealed class ModelImporterTests : IDisposable
     }
 
     [Theory]
-    [InlineData("docs-opt", "opt")]
-    [InlineData("docs-bloom", "bloom")]
-    public void Other_architectures_are_refused_by_name(string sample, string name)
+    [InlineData("model_type", "mistral", "'mistral'")]
+    [InlineData("num_local_experts", 8, "mixture-of-experts")]
+    [InlineData("sliding_window", 4096, "sliding-window")]
+    [InlineData("partial_rotary_factor", 0.5, "partial_rotary_factor")]
+    public void Other_architectures_and_variants_are_refused_by_name(string key, object value, string said)
     {
-        var refusal = Should.Throw<ModelFormatException>(() => ModelImporter.Inspect(Path.Combine(TestData.Samples, sample)));
+        new TinyModel { Config = new() { [key] = value } }.WriteTo(_folder.File("other"));
 
-        refusal.Message.ShouldContain($"'{name}'");
-        refusal.Message.ShouldContain("LLaMA");
+        Should.Throw<ModelFormatException>(() => ModelImporter.Inspect(_folder.File("other"))).Message.ShouldContain(said);
+    }
+
+    [Fact]
+    public void A_refused_architecture_is_told_what_is_supported()
+    {
+        new TinyModel { Config = new() { ["model_type"] = "gpt2" } }.WriteTo(_folder.File("other"));
+
+        var refusal = Should.Throw<ModelFormatException>(() => ModelImporter.Inspect(_folder.File("other"))).Message;
+
+        foreach (var name in (string[])["gpt2", "LLaMA", "OPT", "BLOOM"])
+            refusal.ShouldContain(name);
     }
 
     [Theory]

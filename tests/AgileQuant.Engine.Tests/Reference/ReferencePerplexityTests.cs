@@ -8,20 +8,24 @@ namespace AgileQuant.Engine.Tests.Reference;
 public sealed class ReferencePerplexityTests(ITestOutputHelper output)
 {
     [Theory]
-    [InlineData("gptq-512")]
-    [InlineData("llama.cpp-512")]
-    public void First_windows_of_the_sample_model_score_as_in_pytorch(string name)
+    [InlineData("docs-llama", "gptq-512")]
+    [InlineData("docs-llama", "llama.cpp-512")]
+    [InlineData("docs-opt", "gptq-512")]
+    [InlineData("docs-opt", "llama.cpp-512")]
+    [InlineData("docs-bloom", "gptq-512")]
+    [InlineData("docs-bloom", "llama.cpp-512")]
+    public void First_windows_of_the_sample_models_score_as_in_pytorch(string model, string name)
     {
         var convention = PerplexityConvention.Parse(name);
-        using var training = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(TestData.DocsLlama, "training.json")));
+        using var training = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(TestData.Samples, model, "training.json")));
         var expected = training.RootElement.GetProperty("conventions").GetProperty(name).GetProperty("window_nll_sum");
 
-        var nlls = NativeScores.OfReference("docs-llama", "fp16", convention, 2);
+        var nlls = NativeScores.OfReference(model, "fp16", convention, 2);
 
         for (var w = 0; w < nlls.Length; w++)
         {
             var (sum, theirs) = (nlls[w].Sum(x => (double)x), expected[w].GetDouble());
-            output.WriteLine($"{name} window {w}: {sum:F4}, PyTorch {theirs:F4}");
+            output.WriteLine($"{model} {name} window {w}: {sum:F4}, PyTorch {theirs:F4}");
             sum.ShouldBe(theirs, theirs * 0.001);
         }
     }

@@ -50,13 +50,16 @@ public sealed class TokenizerTests
         tokenizer.BosId.ShouldBe(1);
     }
 
-    [Fact]
-    public void The_held_out_text_gives_the_ids_the_sample_model_was_scored_on()
+    [Theory]
+    [InlineData("docs-llama")]
+    [InlineData("docs-opt")]
+    [InlineData("docs-bloom")]
+    public void The_held_out_text_gives_the_ids_the_sample_models_were_scored_on(string sample)
     {
         var text = SampleText.HeldOut();
-        using var training = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(TestData.DocsLlama, "training.json")));
+        using var training = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(TestData.Samples, sample, "training.json")));
 
-        var ids = Tokenizer.Load(TestData.DocsLlama).Encode(text);
+        var ids = Tokenizer.Load(Path.Combine(TestData.Samples, sample)).Encode(text);
 
         ids.Length.ShouldBe(training.RootElement.GetProperty("tokens").GetInt32());
         TestData.Sha256(MemoryMarshal.AsBytes(ids.AsSpan()).ToArray()).ShouldBe(training.RootElement.GetProperty("ids_sha256").GetString());
