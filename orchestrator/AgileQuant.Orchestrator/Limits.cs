@@ -6,6 +6,9 @@ public static class Limits
     public const int RunsPerMatrix = 2000;
     public const int BlocksPerJob = 2000;
     public const int NameLength = 100;
+
+    /// <summary>Longest name of a pack in an engine's plan: docs/engine-protocol.md.</summary>
+    public const int PrecisionLength = 64;
     public const int WorkloadsPerMatrix = 50;
     public const int DevicesPerMatrix = 500;
     public const int TokensPerRepetition = 131_072;

@@ -35,6 +35,12 @@ public sealed record OrchestratorOptions
     /// <summary>Pack, tokenize and score jobs at a time on this node.</summary>
     public int NodeWorkers { get; init; } = 1;
 
+    /// <summary>
+    /// Longest time for one pack, calibration included: GPTQ of a model of a billion parameters takes tens of minutes on two cores,
+    /// and more on a slow node.
+    /// </summary>
+    public TimeSpan PackTimeLimit { get; init; } = TimeSpan.FromHours(12);
+
     /// <summary>Threads for scoring on this node; 0: all cores.</summary>
     public int ScoreThreads { get; init; }
 
@@ -55,6 +61,9 @@ public sealed record OrchestratorOptions
 
     /// <summary>The content-addressed artifact store.</summary>
     public string StoreFolder => Path.Combine(Home, "store");
+
+    /// <summary>What measurements of the product itself leave: <c>engine-&lt;isa&gt;.json</c>.</summary>
+    public string PerfFolder => Path.Combine(Home, "perf");
 
     /// <summary>Scratch space; safe to delete while no node runs.</summary>
     public string ScratchFolder => Path.Combine(Home, "scratch");

@@ -69,6 +69,7 @@ public static class ServiceCollectionExtensions
     private static void AddApplicationServices(IServiceCollection services)
     {
         services.AddSingleton<IDeviceService, DeviceService>();
+        services.AddSingleton<BaselineComparisons>();
         services.AddSingleton<IMatrixService, MatrixService>();
         services.AddSingleton<IRunService, RunService>();
         services.AddSingleton<IAssetService, AssetService>();

@@ -53,5 +53,7 @@ public abstract record FollowItem
 /// <param name="ResultPath">Where result.json is.</param>
 /// <param name="JournalPath">Where the whole events.jsonl is.</param>
 /// <param name="NllFiles">By block index.</param>
+/// <param name="SurvivorFiles">By block index, of pruned packs.</param>
 public sealed record CollectedResult(
-    EngineResult Result, string ResultPath, string JournalPath, IReadOnlyDictionary<int, string> NllFiles);
+    EngineResult Result, string ResultPath, string JournalPath, IReadOnlyDictionary<int, string> NllFiles,
+    IReadOnlyDictionary<int, string> SurvivorFiles);

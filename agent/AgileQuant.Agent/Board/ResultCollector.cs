@@ -24,24 +24,33 @@ internal static class ResultCollector
         var journalPath = Path.Combine(localFolder, "events.jsonl");
         await FetchAsync(shell, jobFolder + "/events.jsonl", journalPath, MaxJournalBytes, cancellationToken);
         var nllFiles = new Dictionary<int, string>();
-        foreach (var block in result.Blocks.Where(b => b.NllFile is not null))
-            nllFiles[block.Block] = await FetchNllAsync(shell, jobFolder, localFolder, block, cancellationToken);
-        return new CollectedResult(result, resultPath, journalPath, nllFiles);
+        var survivorFiles = new Dictionary<int, string>();
+        foreach (var block in result.Blocks)
+        {
+            Task<string> FetchAsync(string name, string? sha256) =>
+                FetchFileAsync(shell, jobFolder, localFolder, block.Block, name, sha256, cancellationToken);
+            if (block.NllFile is { } nll)
+                nllFiles[block.Block] = await FetchAsync(nll, block.NllSha256);
+            if (block.SurvivorsFile is { } survivors)
+                survivorFiles[block.Block] = await FetchAsync(survivors, block.SurvivorsSha256);
+        }
+
+        return new CollectedResult(result, resultPath, journalPath, nllFiles, survivorFiles);
     }
 
-    private static async Task<string> FetchNllAsync(
-        IRemoteShell shell, string jobFolder, string localFolder, BlockResult block, CancellationToken cancellationToken)
+    /// <summary>A file of a block, verified by the hash that the result names.</summary>
+    private static async Task<string> FetchFileAsync(
+        IRemoteShell shell, string jobFolder, string localFolder, int block, string name, string? sha256, CancellationToken cancellationToken)
     {
-        var name = block.NllFile!;
         if (!Names.IsWord(name) || name[0] == '.' || name is "result.json" or "events.jsonl")
-            throw new ProtocolException($"Block {block.Block} names the file '{name}', which is no plain file name.");
+            throw new ProtocolException($"Block {block} names the file '{name}', which is no plain file name.");
         var path = Path.Combine(localFolder, name);
         await FetchAsync(shell, $"{jobFolder}/{name}", path, MaxNllBytes, cancellationToken);
         await using var file = File.OpenRead(path);
         var actual = Convert.ToHexStringLower(await SHA256.HashDataAsync(file, cancellationToken));
-        return actual == block.NllSha256
+        return actual == sha256
             ? path
-            : throw new ProtocolException($"{name} arrived with SHA-256 {actual}, the result says {block.NllSha256}. Collect again; " +
+            : throw new ProtocolException($"{name} arrived with SHA-256 {actual}, the result says {sha256}. Collect again; " +
                                           "if it stays so, the board's storage is damaged.");
     }
 

@@ -60,6 +60,14 @@ public sealed record BlockResult
     public string? NllFile { get; init; }
 
     public string? NllSha256 { get; init; }
+
+    /// <summary>Pruned packs: bytes <c>[windows][targets]</c>, 1 where the predicting position stayed to the end.</summary>
+    public string? SurvivorsFile { get; init; }
+
+    public string? SurvivorsSha256 { get; init; }
+
+    /// <summary>Pruned packs, timing: rows x layers that ran, as a share of all, 0..1.</summary>
+    public double? RowShare { get; init; }
 }
 
 /// <summary>What <c>aqengine info</c> prints. <see cref="Raw"/> keeps the whole object for provenance.</summary>
@@ -81,7 +89,7 @@ public sealed record EngineInfo
     /// <summary>The one it would use.</summary>
     public string? Isa { get; init; }
 
-    /// <summary>Kernel set chosen for each precision.</summary>
+    /// <summary>Kernel set chosen for each base precision; <c>bf16</c> only where the CPU has the instruction.</summary>
     public IReadOnlyDictionary<string, string> Kernels { get; init; } = new Dictionary<string, string>();
 
     public int Cores { get; init; }

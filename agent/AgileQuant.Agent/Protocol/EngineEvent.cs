@@ -89,6 +89,12 @@ public sealed record BlockEvent : EngineEvent
     public string? NllFile { get; init; }
 
     public string? NllSha256 { get; init; }
+
+    public string? SurvivorsFile { get; init; }
+
+    public string? SurvivorsSha256 { get; init; }
+
+    public double? RowShare { get; init; }
 }
 
 /// <summary>A repetition that does not count.</summary>

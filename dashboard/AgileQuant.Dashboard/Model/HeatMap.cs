@@ -1,4 +1,5 @@
 using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Domain;
 
 namespace AgileQuant.Dashboard.Model;
 
@@ -128,13 +129,20 @@ internal static class HeatMap
 
         if (rate.Speedup is not { } speedup)
         {
-            return run.Precision == "fp16"
+            return PrecisionNames.IsBaseline(run.Precision)
                 ? new(run, "1.00×", "baseline", CellTone.Baseline, $"The baseline: {speed}", null, null)
                 : new(run, "no baseline", Format.Rate(rate.Median), CellTone.NotApplicable, rate.SpeedupNote ?? "There is no fp16 figure of this board to compare with.", null, null);
         }
 
-        return new(run, Format.Ratio(speedup.Ratio), Bounds(speedup), CellTone.Value, $"{Explain(speedup)} {speed}.", speedup.Ratio, null);
+        return new(run, Format.Ratio(speedup.Ratio), Bounds(speedup), CellTone.Value, $"{Explain(speedup)} {speed}.{OverBest(run, rate)}{Rows(rate)}", speedup.Ratio, null);
     }
+
+    /// <summary>Beside the speedup over fp16, where another 16-bit path is faster; empty else.</summary>
+    private static string OverBest(RunSummaryView run, RateView rate) => rate is { Best16: { } best, OverBest16: { } ratio } && !PrecisionNames.IsBaseline(best)
+        ? $" Over {best}, the fastest 16-bit path here: {Format.Ratio(ratio.Ratio)} ({Bounds(ratio)})."
+        : rate.Best16 == run.Precision ? " It is the fastest 16-bit path here." : "";
+
+    private static string Rows(RateView rate) => rate.RowShare is { } share ? $" {Format.Percent(share)} of the rows were computed; pruning left out the rest." : "";
 
     private static string Bounds(SpeedupView speedup) =>
         speedup is { Low: { } low, High: { } high } ? Format.Interval(low, high) : "too few blocks";
@@ -165,14 +173,14 @@ internal static class HeatMap
 
         if (perplexity.DeltaPercent is not { } delta)
         {
-            return run.Precision == "fp16"
+            return PrecisionNames.IsBaseline(run.Precision)
                 ? new(run, value, "baseline", CellTone.Baseline, $"The baseline: {perplexity.Name} is {value}.", null, null)
                 : new(run, "no baseline", value, CellTone.NotApplicable, $"{perplexity.Name} is {value}; fp16 on the same windows is not there to compare with.", null, null);
         }
 
         var spread = perplexity.DeltaStandardErrorPercent is { } deltaError ? $"± {Format.Spread(deltaError)}" : null;
         return new(run, Format.SignedPercent(delta), spread, CellTone.Value,
-            $"{perplexity.Name}: {value}, {Format.SignedPercent(delta)} {spread} against fp16 on the same windows.", delta, null);
+            $"{perplexity.Name}: {value}, {Format.SignedPercent(delta)} {spread} against fp16 on the same windows, all tokens.{Words.Survivors(perplexity.Survivors)}", delta, null);
     }
 
     private static HeatCell StateCell(RunSummaryView run, Metric metric)

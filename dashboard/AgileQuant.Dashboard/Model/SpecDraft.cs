@@ -1,20 +1,53 @@
 using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Domain;
 
 namespace AgileQuant.Dashboard.Model;
 
 /// <summary>The form of a new matrix, and the specs it stands for.</summary>
 internal sealed class SpecDraft
 {
-    internal static readonly IReadOnlyList<string> KnownPrecisions = ["fp16", "w8a8", "w4a8", "w4a4"];
+    /// <summary>Offered at once; any other name can be added.</summary>
+    internal static readonly IReadOnlyList<string> KnownPrecisions = ["fp16", "bf16", "w8a8", "w4a8", "w4a4", "w4a8+gptq", "w4a4+gptq+trip"];
+
+    private static readonly string[] PickedAtFirst = ["fp16", "w8a8", "w4a8", "w4a4"];
 
     internal string Name { get; set; } = "";
     internal HashSet<string> Devices { get; } = [];
     internal HashSet<string> Models { get; } = [];
-    internal HashSet<string> Precisions { get; } = [.. KnownPrecisions];
+    internal HashSet<string> Precisions { get; } = [.. PickedAtFirst];
+
+    /// <summary>Precisions that the user wrote, by their canonical names, in the order they were written.</summary>
+    internal List<string> Added { get; } = [];
     internal int? Prompt { get; set; } = 512;
     internal int? Generate { get; set; } = 64;
     internal int Threads { get; set; }
     internal string? Dataset { get; set; }
+
+    /// <summary>The text that packs are calibrated on; used when <see cref="NeedsCalibration"/>.</summary>
+    internal string? Calibration { get; set; }
+
+    internal bool NeedsCalibration => Precisions.Any(PrecisionNames.NeedsCalibration);
+
+    /// <summary>Adds and picks a precision that the user wrote.</summary>
+    /// <returns>Null, or why there is no such precision.</returns>
+    internal string? Add(string text)
+    {
+        try
+        {
+            var name = PrecisionNames.Canonical(text);
+            Precisions.Add(name);
+            if (!KnownPrecisions.Contains(name) && !Added.Contains(name))
+            {
+                Added.Add(name);
+            }
+
+            return null;
+        }
+        catch (FormatException error)
+        {
+            return error.Message;
+        }
+    }
     internal string Family { get; set; } = "llama.cpp";
     internal int WindowLength { get; set; } = 512;
 
@@ -32,6 +65,7 @@ internal sealed class SpecDraft
         Add(Precisions.Count == 0, "Pick at least one precision.");
         Add(Devices.Count > 0 && Models.Count > 0 && ToSpec(models).Workloads.Count == 0,
             "Set a prompt or generated length for speed, or a dataset for perplexity (models with random weights: speed only).");
+        Add(NeedsCalibration && Calibration is null, $"Pick a calibration text: {Precisions.FirstOrDefault(PrecisionNames.NeedsCalibration)} needs one.");
         Add(Rounds is < 1 or > 100, "Rounds are 1 to 100.");
         Add(WindowLength is < 2 or > 131_072, "The window length is 2 to 131072 tokens.");
         Add(Prompt is < 1 || Generate is < 1 || Windows is < 1, "Lengths and windows are at least 1; leave a field empty to go without.");
@@ -67,7 +101,7 @@ internal sealed class SpecDraft
             workloads.Add(new(trained.Count == 0 ? "main" : "speed", trained.Count == 0 ? [] : random, Prompt, Generate, Threads, null, null, null));
         }
 
-        var precisions = KnownPrecisions.Where(Precisions.Contains).Concat(Precisions.Except(KnownPrecisions).Order());
-        return new(Name.Trim(), [.. Devices.Order()], [.. Models.Order()], [.. precisions], workloads, new PolicySpec(Rounds: Rounds));
+        return new(Name.Trim(), [.. Devices.Order()], [.. Models.Order()], [.. PrecisionNames.InOrder(Precisions, p => p)], workloads,
+            new PolicySpec(Rounds: Rounds), NeedsCalibration ? Calibration : null);
     }
 }

@@ -80,5 +80,10 @@ internal static class Words
 
     internal static bool Open(RunState state) => state is RunState.Waiting or RunState.Packing or RunState.Queued or RunState.Running;
 
+    /// <summary>The paper's way of scoring a pruned run, as a sentence; empty where nothing is pruned.</summary>
+    internal static string Survivors(SurvivorView? survivors) => survivors is null ? ""
+        : $" Survivors only ({Format.Percent(survivors.Share)} of tokens): {Format.Perplexity(survivors.Value)}"
+            + (survivors.BaselineValue is { } fp16 ? $"; fp16 on the same tokens: {Format.Perplexity(fp16)}." : "; fp16 on the same tokens is not there yet.");
+
     private static string Lower<T>(T value) where T : struct, Enum => value.ToString().ToLowerInvariant();
 }

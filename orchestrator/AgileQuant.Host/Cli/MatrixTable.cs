@@ -21,5 +21,8 @@ internal static class MatrixTable
                 table.AddRow(Tables.Cells(row));
             io.Out.Write(table);
         }
+
+        foreach (var note in view.Baselines ?? [])
+            io.Say($"\n{note.Sentence} See {BaselineNote.Link}.");
     }
 }

@@ -1,15 +1,16 @@
 using System.CommandLine;
 using AgileQuant.Host.Api;
+using AgileQuant.Host.Client;
 using AgileQuant.Orchestrator.Contracts;
 using AgileQuant.Orchestrator.Reports;
 using Spectre.Console;
 
 namespace AgileQuant.Host.Cli;
 
-/// <summary>model import, random, outliers, list.</summary>
+/// <summary>model import, random, outliers, list, show.</summary>
 internal static class ModelCommands
 {
-    public static Command Create() => new("model", "Imports and lists models.") { Import(), Random(), ModelFileCommands.Outliers(), List() };
+    public static Command Create() => new("model", "Imports and lists models.") { Import(), Random(), ModelFileCommands.Outliers(), List(), Show() };
 
     private static Command Import()
     {
@@ -59,6 +60,34 @@ internal static class ModelCommands
                     io.Say("no models yet; `bench model import PATH --name NAME` brings one in");
                 else
                     Draw(io, models);
+            });
+            return 0;
+        });
+        return command;
+    }
+
+    private static Command Show()
+    {
+        var command = BenchCommand.Make("show", "Shows a model: its architecture, and each pack's recipe with the text it was calibrated on.", "bench model show tinyllama");
+        var name = new Argument<string>("name") { Description = "The model's name." };
+        command.Add(name);
+        command.HandleWithNode(async (parse, io, client, ct) =>
+        {
+            var wanted = parse.GetValue(name)!;
+            var model = (await client.ListModelsAsync(ct)).FirstOrDefault(m => m.Name == wanted)
+                ?? throw new BenchException($"there is no model '{wanted}'; `bench model list` shows them");
+            io.Result(model, m =>
+            {
+                Draw(io, [m]);
+                var table = Tables.New("Precision", "State", "Size", "Recipe", "Calibrated on", "SHA-256");
+                foreach (var p in m.Packs)
+                {
+                    table.AddRow(Tables.Cells(p.Precision, p.Reason is null ? p.State : $"{p.State}: {p.Reason}", Figures.Bytes(p.Bytes), p.Recipe,
+                        p.Calibration?.Describe() ?? "–", p.Sha256 ?? "–"));
+                }
+
+                if (m.Packs.Count > 0)
+                    io.Out.Write(table);
             });
             return 0;
         });

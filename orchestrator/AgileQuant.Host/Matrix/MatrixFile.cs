@@ -8,10 +8,10 @@ namespace AgileQuant.Host.Matrix;
 /// <summary>Reads a matrix from YAML (docs/matrix-file.md). Every error names its line and what to write instead.</summary>
 public static class MatrixFile
 {
-    private static readonly string[] TopKeys = ["name", "devices", "models", "precisions", "workloads", "policy"];
+    private static readonly string[] TopKeys = ["name", "devices", "models", "precisions", "calibration", "workloads", "policy"];
 
     private static readonly string[] WorkloadKeys =
-        ["name", "models", "prompt", "generate", "threads", "dataset", "convention", "windows"];
+        ["name", "models", "precisions", "prompt", "generate", "threads", "dataset", "convention", "windows"];
 
     private static readonly string[] PolicyKeys =
     [
@@ -41,7 +41,8 @@ public static class MatrixFile
             map.RequiredList("models"),
             map.RequiredList("precisions"),
             Workloads(map, fileName),
-            map.Map("policy", PolicyKeys) is { } policy ? Policy(policy) : new PolicySpec());
+            map.Map("policy", PolicyKeys) is { } policy ? Policy(policy) : new PolicySpec(),
+            map.Text("calibration"));
     }
 
     private static List<WorkloadSpec> Workloads(YamlMap map, string fileName)
@@ -58,7 +59,8 @@ public static class MatrixFile
     {
         var workload = new WorkloadSpec(
             map.Text("name") ?? $"workload-{index + 1}", map.List("models"), map.Integer("prompt", 1), map.Integer("generate", 1),
-            map.Integer("threads", 0) ?? 0, map.Text("dataset"), map.Text("convention"), Windows(map));
+            map.Integer("threads", 0) ?? 0, map.Text("dataset"), map.Text("convention"), Windows(map),
+            map.List("precisions") is { Count: > 0 } some ? some : null);
         if (workload.Prompt is null && workload.Generate is null && workload.Dataset is null)
             throw map.Error(null, $"workload '{workload.Name}' asks for nothing: give prompt or generate for speed, dataset for perplexity");
         if (workload.Dataset is null && (workload.Convention is not null || workload.Windows is not null))

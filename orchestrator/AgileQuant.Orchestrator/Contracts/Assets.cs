@@ -6,7 +6,23 @@ public sealed record ModelView(
     bool RandomWeights, bool HasTokenizer, string Sha256, long Bytes, DateTimeOffset CreatedAt, IReadOnlyList<PackView> Packs);
 
 /// <summary>A packed model.</summary>
-public sealed record PackView(string Precision, string State, string? Reason, string? Sha256, long? Bytes, string Recipe);
+/// <param name="Calibration">What it is calibrated on; null: its precision needs none.</param>
+public sealed record PackView(
+    string Precision, string State, string? Reason, string? Sha256, long? Bytes, string Recipe, CalibrationView? Calibration = null);
+
+/// <summary>The text that a pack is calibrated on.</summary>
+/// <param name="Dataset">Its name.</param>
+/// <param name="TextSha256">SHA-256 of the text.</param>
+/// <param name="TokensSha256">SHA-256 of its ids under the model's vocabulary; null: not tokenized yet.</param>
+/// <param name="Windows">Windows used, spread evenly over the text; null: not packed yet.</param>
+/// <param name="Context">Ids in a window.</param>
+public sealed record CalibrationView(string Dataset, string TextSha256, string? TokensSha256, int? Windows, int? Context)
+{
+    /// <summary>For instance <c>docs-train, 64 windows of 512 ids, tokens 3f2a…</c>.</summary>
+    public string Describe() => Dataset
+        + (Windows is { } windows && Context is { } context ? $", {windows} windows of {context} ids" : "")
+        + (TokensSha256 is { Length: >= 12 } sha ? $", tokens {sha[..12]}…" : ", not tokenized yet");
+}
 
 /// <summary>An evaluation text.</summary>
 public sealed record DatasetView(Guid Id, string Name, long Bytes, string Sha256, string Format, DateTimeOffset CreatedAt);

@@ -31,7 +31,13 @@ public sealed record CoreView(int Index, double? MaxMhz);
 public sealed record ThermalZoneView(string Name, double? Celsius);
 
 /// <summary>The outcome of the engine's self-test on this very CPU.</summary>
-public sealed record SelfTestView(bool Passed, string EngineVersion, string EngineSha256, string Isa, DateTimeOffset At, IReadOnlyList<KernelCheckView> Kernels);
+/// <param name="Precisions">
+/// Base precisions that the engine has a kernel for here, from <c>aqengine info</c>: <c>bf16</c> is among them only where the CPU has the
+/// instruction. Null: checked before this was recorded.
+/// </param>
+public sealed record SelfTestView(
+    bool Passed, string EngineVersion, string EngineSha256, string Isa, DateTimeOffset At, IReadOnlyList<KernelCheckView> Kernels,
+    IReadOnlyList<string>? Precisions = null);
 
 /// <summary>One kernel checked against the scalar one.</summary>
 public sealed record KernelCheckView(string Kernel, string Isa, int Cases, bool Passed, string? Detail);

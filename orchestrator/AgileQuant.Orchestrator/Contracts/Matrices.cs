@@ -1,9 +1,11 @@
 namespace AgileQuant.Orchestrator.Contracts;
 
 /// <summary>A matrix as a user writes it (YAML or the dashboard): devices x models x precisions x workloads.</summary>
+/// <param name="Precisions">Names with options (docs/packed-model.md), for instance <c>w4a4+gptq+trip</c>.</param>
+/// <param name="Calibration">Dataset that packs are calibrated on; needed by some precisions, and never one that is scored.</param>
 public sealed record MatrixSpec(
     string Name, IReadOnlyList<string> Devices, IReadOnlyList<string> Models, IReadOnlyList<string> Precisions,
-    IReadOnlyList<WorkloadSpec> Workloads, PolicySpec Policy);
+    IReadOnlyList<WorkloadSpec> Workloads, PolicySpec Policy, string? Calibration = null);
 
 /// <summary>What each cell runs. Speed is measured when <see cref="Prompt"/> or <see cref="Generate"/> is set, perplexity when <see cref="Dataset"/> is.</summary>
 /// <param name="Models">Restricts the workload to these models; empty: all.</param>
@@ -12,9 +14,11 @@ public sealed record MatrixSpec(
 /// <param name="Threads">0: all cores.</param>
 /// <param name="Dataset">Evaluation text by name.</param>
 /// <param name="Convention"><c>llama.cpp-512</c> or <c>gptq-512</c>; -N is any window length up to the context.</param>
+/// <param name="Precisions">Restricts the workload to these precisions and the baseline; null or empty: all.</param>
 /// <param name="Windows">How many windows each board scores; null: all. The node scores the whole text once a pack.</param>
 public sealed record WorkloadSpec(
-    string Name, IReadOnlyList<string> Models, int? Prompt, int? Generate, int Threads, string? Dataset, string? Convention, int? Windows);
+    string Name, IReadOnlyList<string> Models, int? Prompt, int? Generate, int Threads, string? Dataset, string? Convention, int? Windows,
+    IReadOnlyList<string>? Precisions = null);
 
 /// <summary>How speed is measured. The defaults are those of docs/measurement.md.</summary>
 /// <param name="Rounds">Passes over the precisions; each gives one paired block of each (at least 6 for an interval).</param>
@@ -38,7 +42,10 @@ public sealed record MatrixSummaryView(
     int Runs, int Complete, int Failed, string CreatedBy);
 
 /// <summary>A matrix with all its cells.</summary>
-public sealed record MatrixView(MatrixSummaryView Summary, MatrixSpec Spec, IReadOnlyList<RunSummaryView> Runs, IReadOnlyList<JobView> Jobs);
+/// <param name="Baselines">How fast the baseline is, one note for each kernel set that was timed; null in lists of old clients.</param>
+public sealed record MatrixView(
+    MatrixSummaryView Summary, MatrixSpec Spec, IReadOnlyList<RunSummaryView> Runs, IReadOnlyList<JobView> Jobs,
+    IReadOnlyList<BaselineNote>? Baselines = null);
 
 /// <summary>A cell: one device x model x precision x workload.</summary>
 public sealed record RunSummaryView(
@@ -54,11 +61,14 @@ public sealed record SpeedView(RateView? Prefill, RateView? Generation, long? Pe
 /// <param name="Burst">Median of the first block's repetitions.</param>
 /// <param name="Sustained">Median over the last third of the job's repetitions of this precision.</param>
 /// <param name="Speedup">Over paired fp16 blocks; null for fp16 itself or without a baseline, then <paramref name="SpeedupNote"/> says why.</param>
+/// <param name="Best16">The fastest 16-bit path of the same timing job, <c>fp16</c> or <c>bf16</c>; null: no 16-bit path ran.</param>
+/// <param name="OverBest16">Over paired blocks of <paramref name="Best16"/>; null for that path itself.</param>
+/// <param name="RowShare">Pruned precisions: rows x layers that ran, as a share of all; null: all.</param>
 public sealed record RateView(
     double Median, double MadPercent, int Repetitions, int Outliers, double Burst, double Sustained,
-    SpeedupView? Speedup, string? SpeedupNote);
+    SpeedupView? Speedup, string? SpeedupNote, string? Best16 = null, SpeedupView? OverBest16 = null, double? RowShare = null);
 
-/// <summary>Ratio over fp16 with a 95% interval by paired bootstrap on log ratios (null bounds: too few blocks for an interval).</summary>
+/// <summary>Ratio over a 16-bit path with a 95% interval by paired bootstrap on log ratios (null bounds: too few blocks for an interval).</summary>
 public sealed record SpeedupView(double Ratio, double? Low, double? High, int PairedBlocks);
 
 /// <summary>Accepted perplexity of a run.</summary>
@@ -68,12 +78,23 @@ public sealed record SpeedupView(double Ratio, double? Low, double? High, int Pa
 /// <param name="DeltaPercent">exp(mean paired NLL difference to fp16) - 1, percent, on identical windows; null for fp16 or without it.</param>
 /// <param name="NodeAgreement">Largest per-token difference to the node's score of the same pack and windows, in nats; null when not compared.</param>
 /// <param name="Full">The node's score of the whole text; null while it is not there.</param>
+/// <param name="Survivors">Pruned precisions: the paper's way of scoring. Never the base of a difference.</param>
 public sealed record PerplexityView(
     string Name, double Value, double? StandardError, double? DeltaPercent, double? DeltaStandardErrorPercent,
-    double? NodeAgreement, FullPerplexityView? Full);
+    double? NodeAgreement, FullPerplexityView? Full, SurvivorView? Survivors = null);
 
 /// <summary>The whole text, scored once per pack on a node.</summary>
-public sealed record FullPerplexityView(string Name, double Value, double? StandardError, double? DeltaPercent, double? DeltaStandardErrorPercent, int Windows);
+public sealed record FullPerplexityView(
+    string Name, double Value, double? StandardError, double? DeltaPercent, double? DeltaStandardErrorPercent, int Windows, SurvivorView? Survivors = null);
+
+/// <summary>
+/// A pruned run scored on the surviving tokens only, as the paper's authors do, with what fp16 has on the same tokens. It is not the
+/// quantity that stands beside it: tokens that were pruned, often the hard ones, are left out.
+/// </summary>
+/// <param name="Value">Perplexity over targets whose predicting position stayed to the end.</param>
+/// <param name="BaselineValue">fp16 on the same targets; null while it is not there.</param>
+/// <param name="Share">Share of all targets that these are.</param>
+public sealed record SurvivorView(double Value, double? BaselineValue, double Share);
 
 /// <summary>Trust grade A to D with its reasons in words.</summary>
 public sealed record GradeView(char Grade, IReadOnlyList<string> Reasons);

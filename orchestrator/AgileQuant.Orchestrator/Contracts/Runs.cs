@@ -20,7 +20,8 @@ public sealed record WindowView(int Window, double MeanNll, double? BaselineMean
 /// <summary>Where a run's figures came from.</summary>
 public sealed record ProvenanceView(
     string? EngineVersion, string? EngineSha256, string? EngineBuild, string? Isa, string? PackSha256, string? Recipe, string? SourceSha256,
-    string? TokenFileSha256, string? Plan, string? DeviceFingerprint, string? Kernel, string? BootId, string Transport, string Cluster);
+    string? TokenFileSha256, string? Plan, string? DeviceFingerprint, string? Kernel, string? BootId, string Transport, string Cluster,
+    CalibrationView? Calibration = null);
 
 /// <summary>Reads single runs.</summary>
 public interface IRunService

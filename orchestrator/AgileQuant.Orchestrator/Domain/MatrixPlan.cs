@@ -3,13 +3,16 @@ using AgileQuant.Orchestrator.Contracts;
 namespace AgileQuant.Orchestrator.Domain;
 
 /// <summary>What planning needs to know about a device.</summary>
-public sealed record PlannableDevice(Guid Id, string Name, DeviceKind Kind, DeviceState State, string? StateReason);
+/// <param name="Kernels">Base precisions that its engine has kernels for; null: not known yet.</param>
+public sealed record PlannableDevice(
+    Guid Id, string Name, DeviceKind Kind, DeviceState State, string? StateReason, IReadOnlyList<string>? Kernels = null);
 
 /// <summary>What planning needs to know about a model.</summary>
-public sealed record PlannableModel(Guid Id, string Name, bool RandomWeights, bool HasTokenizer, int ContextLength);
+public sealed record PlannableModel(Guid Id, string Name, bool RandomWeights, bool HasTokenizer, int ContextLength, ModelShape? Shape = null);
 
 /// <summary>What planning needs to know about an evaluation text.</summary>
-public sealed record PlannableDataset(Guid Id, string Name);
+/// <param name="Sha256">Of its text.</param>
+public sealed record PlannableDataset(Guid Id, string Name, string Sha256 = "");
 
 /// <summary>Everything that a spec's names may refer to.</summary>
 public sealed record Catalogue(
@@ -43,6 +46,8 @@ public sealed record PlannedTokens(Guid ModelId, Guid DatasetId);
 public sealed record PlannedScore(Guid ModelId, string Precision, Guid DatasetId, string Convention);
 
 /// <summary>A spec worked out: everything that is stored when it starts.</summary>
+/// <param name="Calibration">The text of the packs that need one; null when none does.</param>
 public sealed record MatrixPlan(
     IReadOnlyList<PlannedRun> Runs, IReadOnlyList<PlannedJob> Jobs, IReadOnlyList<PlannedPack> Packs,
-    IReadOnlyList<PlannedTokens> Tokens, IReadOnlyList<PlannedScore> Scores, int GroupSize, int MaxAttempts, IReadOnlyList<string> Warnings);
+    IReadOnlyList<PlannedTokens> Tokens, IReadOnlyList<PlannedScore> Scores, int GroupSize, int MaxAttempts, IReadOnlyList<string> Warnings,
+    PlannableDataset? Calibration = null);

@@ -6,8 +6,6 @@ namespace AgileQuant.Orchestrator.Domain;
 /// <summary>Turns a spec into runs and jobs. Pure: the same spec and catalogue give the same plan but for fresh ids.</summary>
 public static class MatrixPlanner
 {
-    private const string Baseline = "fp16";
-
     /// <exception cref="UserErrorException">The spec cannot be run; the message says what to change.</exception>
     public static MatrixPlan Plan(MatrixSpec spec, Catalogue catalogue, Func<Guid>? newId = null)
     {
@@ -17,7 +15,10 @@ public static class MatrixPlanner
         var devices = spec.Devices.Distinct().Select(name => Device(catalogue, name, warnings)).ToList();
         var models = spec.Models.Distinct().Select(name => Model(catalogue, name)).ToList();
         var precisions = Precisions(spec.Precisions, warnings);
-        var draft = new Draft(spec, catalogue, precisions, ids, warnings);
+        foreach (var device in devices)
+            warnings.AddRange(precisions.Where(p => PrecisionNames.WhyNot(p, device.Kernels) is not null).Take(1).Select(p => $"Device {device.Name}: {p} is {PrecisionNames.WhyNot(p, device.Kernels)}."));
+        var calibration = CalibrationRules.Find(spec, precisions, catalogue, warnings);
+        var draft = new Draft(spec, catalogue, precisions, calibration, ids, warnings);
         for (var w = 0; w < spec.Workloads.Count; w++)
         {
             foreach (var model in models.Where(m => Wants(spec.Workloads[w], m)))
@@ -62,7 +63,9 @@ public static class MatrixPlanner
         {
             try
             {
-                parsed.Add(Precision.Parse(text).ToString());
+                parsed.Add(PrecisionNames.Canonical(text));
+                if (parsed[^1].Length > Limits.PrecisionLength)
+                    throw new UserErrorException($"The precision '{parsed[^1]}' has more than {Limits.PrecisionLength} characters, which an engine's plan cannot name: use fewer options.");
             }
             catch (FormatException e)
             {
@@ -70,9 +73,9 @@ public static class MatrixPlanner
             }
         }
 
-        if (!parsed.Contains(Baseline))
+        if (!parsed.Contains(PrecisionNames.Baseline))
             warnings.Add("fp16 is added: it is the baseline of every speedup and every difference in perplexity.");
-        return [Baseline, .. parsed.Where(p => p != Baseline).Distinct()];
+        return [PrecisionNames.Baseline, .. parsed.Where(p => !PrecisionNames.IsBaseline(p)).Distinct()];
     }
 
     private static bool Wants(WorkloadSpec workload, PlannableModel model) => workload.Models.Count == 0 || workload.Models.Contains(model.Name);
@@ -84,7 +87,8 @@ public static class MatrixPlanner
     }
 
     /// <summary>Collects the plan while the cells are visited.</summary>
-    private sealed class Draft(MatrixSpec spec, Catalogue catalogue, List<string> precisions, Func<Guid> newId, List<string> warnings)
+    private sealed class Draft(
+        MatrixSpec spec, Catalogue catalogue, List<string> precisions, PlannableDataset? calibration, Func<Guid> newId, List<string> warnings)
     {
         private readonly List<PlannedJob> _jobs = [];
         private readonly HashSet<PlannedPack> _packs = [];
@@ -104,12 +108,19 @@ public static class MatrixPlanner
                 return;
             }
 
-            var runs = precisions.Select(p => new PlannedRun(
+            var wanted = Wanted(workload);
+            var runs = wanted.Select(p => new PlannedRun(
                 newId(), device.Id, model.Id, p, index, workload.Name, speed, dataset is not null,
                 dataset is null ? null : workload.Convention, dataset?.Id)).ToList();
             Runs.AddRange(runs);
             foreach (var run in runs)
                 _packs.Add(new PlannedPack(model.Id, run.Precision));
+            if (calibration is not null && wanted.Any(PrecisionNames.NeedsCalibration))
+            {
+                CalibrationRules.CheckModel(model, wanted, Warn);
+                _tokens.Add(new PlannedTokens(model.Id, calibration.Id));
+            }
+
             if (dataset is not null)
                 AddPerplexity(device, model, index, dataset, runs);
             if (speed)
@@ -119,7 +130,10 @@ public static class MatrixPlanner
         /// <summary>Perplexity jobs come first: a board with wrong numbers is found before hours of timing.</summary>
         public MatrixPlan Finish() => new(
             Runs, [.. _jobs.OrderBy(j => j.Kind == "perplexity" ? 0 : 1)], [.. _packs], [.. _tokens], [.. _scores],
-            spec.Policy.GroupSize, spec.Policy.MaxAttempts, warnings);
+            spec.Policy.GroupSize, spec.Policy.MaxAttempts, warnings, calibration);
+
+        private List<string> Wanted(WorkloadSpec workload) =>
+            workload.Precisions is { Count: > 0 } some ? [.. precisions.Where(p => PrecisionNames.IsBaseline(p) || some.Contains(p))] : precisions;
 
         private bool AsksSpeed(PlannableDevice device, WorkloadSpec workload)
         {
@@ -185,7 +199,7 @@ public static class MatrixPlanner
             if (workload.Generate is not null)
                 kinds.Add("generate");
             var byPrecision = runs.ToDictionary(r => r.Precision);
-            var blocks = BlockOrder.Rounds(precisions, kinds, spec.Policy.Rounds)
+            var blocks = BlockOrder.Rounds(Wanted(workload), kinds, spec.Policy.Rounds)
                 .Select((b, i) => new PlannedBlock(i, byPrecision[b.Precision].Id, b.Precision, b.Kind, b.Round))
                 .ToList();
             if (blocks.Count > Limits.BlocksPerJob)

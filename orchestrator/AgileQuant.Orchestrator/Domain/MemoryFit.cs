@@ -29,6 +29,6 @@ public static class MemoryFit
         if (memory <= 0 || needed <= memory)
             return null;
         var gib = $"needs {needed / (double)(1L << 30):0.0} GiB, the board has {memory / (double)(1L << 30):0.0} GiB";
-        return precision == "fp16" ? $"no baseline: {gib}" : $"does not fit: {gib}";
+        return precision == PrecisionNames.Baseline ? $"no baseline: {gib}" : $"does not fit: {gib}";
     }
 }

@@ -6,15 +6,21 @@ namespace AgileQuant.Orchestrator.Domain;
 /// <summary>Bounds on a spec, checked before anything else looks at it.</summary>
 public static class SpecRules
 {
-    /// <summary>Puts empty lists and defaults where a file or a request left something out.</summary>
+    /// <summary>
+    /// Puts empty lists and defaults where a file or a request left something out, and precisions into their one spelling; those that
+    /// do not exist stay as they are, for <see cref="MatrixPlanner"/> to refuse.
+    /// </summary>
     public static MatrixSpec Complete(MatrixSpec spec) => spec with
     {
         Devices = spec.Devices ?? [],
         Models = spec.Models ?? [],
-        Precisions = spec.Precisions ?? [],
-        Workloads = [.. (spec.Workloads ?? []).Select(w => w with { Models = w.Models ?? [] })],
+        Precisions = Canonical(spec.Precisions ?? []),
+        Workloads = [.. (spec.Workloads ?? []).Select(w => w with { Models = w.Models ?? [], Precisions = w.Precisions is { Count: > 0 } p ? Canonical(p) : null })],
         Policy = spec.Policy ?? new PolicySpec(),
     };
+
+    private static List<string> Canonical(IEnumerable<string> precisions) =>
+        [.. precisions.Select(p => Precision.TryParse(p, out var known) ? known.ToString() : p).Distinct()];
 
     /// <exception cref="UserErrorException">Something is missing or out of its bounds.</exception>
     public static void Check(MatrixSpec spec)
@@ -43,6 +49,8 @@ public static class SpecRules
             throw new UserErrorException($"Workload {workload.Name} asks for nothing: set prompt or generate (speed), or dataset (perplexity).");
         if (workload.Models.FirstOrDefault(m => !spec.Models.Contains(m)) is { } stranger)
             throw new UserErrorException($"Workload {workload.Name} names the model '{stranger}', which is not among the matrix's models.");
+        if (workload.Precisions?.FirstOrDefault(p => !spec.Precisions.Contains(p)) is { } other)
+            throw new UserErrorException($"Workload {workload.Name} names the precision '{other}', which is not among the matrix's precisions.");
         if (workload.Dataset is not null && !PerplexityConvention.TryParse(workload.Convention, out _))
         {
             throw new UserErrorException(

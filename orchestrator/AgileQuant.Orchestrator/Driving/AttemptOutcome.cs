@@ -24,10 +24,11 @@ public sealed record AttemptOutcome(
         var blocks = collected.Result.Blocks.Where(b => b.State is "done" or "failed").Select(b => new StagedBlock(
             b.Block, State(b.State, b.Block, errors),
             b.State == "failed" ? errors.Of(b.Block) ?? "the engine gave no reason" : null,
-            (int?)b.Tokens, b.LoadMs, b.PeakRss, Samples(b.Ns), Samples(b.WarmupNs))).ToList();
+            (int?)b.Tokens, b.LoadMs, b.PeakRss, Samples(b.Ns), Samples(b.WarmupNs), b.RowShare)).ToList();
         var nlls = collected.Result.Blocks
             .Where(b => b.State == "done" && collected.NllFiles.ContainsKey(b.Block))
-            .ToDictionary(b => b.Block, b => new NllFile(collected.NllFiles[b.Block], b.Windows ?? 0, b.Targets ?? 0));
+            .ToDictionary(b => b.Block, b => new NllFile(
+                collected.NllFiles[b.Block], b.Windows ?? 0, b.Targets ?? 0, collected.SurvivorFiles.GetValueOrDefault(b.Block)));
         return new AttemptOutcome(collected.Result.Status, blocks, nlls, collected.Result.Isa, errors.Of(null), events.Any(TelemetryReading.IsThrottled));
     }
 
@@ -45,7 +46,7 @@ public sealed record AttemptOutcome(
                 done.Block, State(done.State, done.Block, errors), done.State == "failed" ? errors.Of(done.Block) ?? "the engine gave no reason" : null,
                 (int?)samples.FirstOrDefault()?.Tokens, events.OfType<BlockEvent>().FirstOrDefault(b => b.Block == done.Block && b.State == "started")?.LoadMs,
                 done.PeakRss, [.. samples.Select(s => s.Ns)],
-                [.. events.OfType<WarmupEvent>().Where(w => w.Block == done.Block).OrderBy(w => w.Index).Select(w => w.Ns)]));
+                [.. events.OfType<WarmupEvent>().Where(w => w.Block == done.Block).OrderBy(w => w.Index).Select(w => w.Ns)], done.RowShare));
         }
 
         return new AttemptOutcome(
@@ -53,14 +54,14 @@ public sealed record AttemptOutcome(
             events.Any(TelemetryReading.IsThrottled));
     }
 
-    /// <summary>Finished perplexity blocks of a journal: file name, hash, windows and targets.</summary>
-    public static IEnumerable<(int Block, string File, string Sha256, int Windows, int Targets)> NllFilesOf(IReadOnlyList<EngineEvent> events)
+    /// <summary>Finished perplexity blocks of a journal, with the number of their windows and targets.</summary>
+    public static IEnumerable<(BlockEvent Done, int Windows, int Targets)> ScoredBlocksOf(IReadOnlyList<EngineEvent> events)
     {
         foreach (var done in events.OfType<BlockEvent>().Where(b => b is { State: "done", NllFile: not null, NllSha256: not null }))
         {
             var windows = events.OfType<WindowEvent>().Where(w => w.Block == done.Block).ToList();
-            if (windows.Count > 0 && Names.IsWord(done.NllFile!))
-                yield return (done.Block, done.NllFile!, done.NllSha256!, windows.Count, windows[0].Targets);
+            if (windows.Count > 0)
+                yield return (done, windows.Count, windows[0].Targets);
         }
     }
 
@@ -82,7 +83,8 @@ public sealed record AttemptOutcome(
 }
 
 /// <summary>An NLL file on this machine: float32 <c>[windows][targets]</c>.</summary>
-public sealed record NllFile(string Path, int Windows, int Targets);
+/// <param name="SurvivorsPath">Of a pruned pack: bytes <c>[windows][targets]</c>, 1 where the predicting position stayed; else null.</param>
+public sealed record NllFile(string Path, int Windows, int Targets, string? SurvivorsPath = null);
 
 /// <summary>The errors of a journal, by block.</summary>
 internal sealed class JournalErrors

@@ -41,9 +41,12 @@ public sealed class BoardGate(DriverServices services, DeviceLease lease, BoardS
         var waited = Stopwatch.StartNew();
         while (!await services.Hosts.TakeAsync(boot, attempt, use, what, ct))
         {
-            var blockers = await services.Hosts.BlockersAsync(boot, attempt, ct);
-            await services.Devices.SetStateAsync(lease, DeviceState.Ready, "waits for its host: " + blockers, ct);
-            await services.Jobs.ExplainAsync(lease, job.Id, "waits for its host: " + blockers, ct);
+            if (await services.Hosts.BlockersAsync(boot, attempt, ct) is { } blockers)
+            {
+                await services.Devices.SetStateAsync(lease, DeviceState.Ready, "waits for its host: " + blockers, ct);
+                await services.Jobs.ExplainAsync(lease, job.Id, "waits for its host: " + blockers, ct);
+            }
+
             await services.Wake.WaitAsync(services.Options.PollInterval / 2, ct);
             if (ct.IsCancellationRequested || waited.Elapsed > LongestHostWait || !await StillWantedAsync(job, ct))
             {

@@ -76,7 +76,8 @@ public sealed class DeviceChecker(DriverServices services, DeviceLease lease, Bo
         var isa = string.Join(", ", info.Kernels.OrderBy(k => k.Key, StringComparer.Ordinal).Select(k => $"{k.Key}: {k.Value}"));
         return new SelfTestView(
             report.Passed, info.Version, row.Sha256, isa, DateTimeOffset.UtcNow,
-            [.. report.Kernels.Select(k => new KernelCheckView(k.Kernel, k.Isa ?? "", k.Shapes, k.Ok, Detail(k)))]);
+            [.. report.Kernels.Select(k => new KernelCheckView(k.Kernel, k.Isa ?? "", k.Shapes, k.Ok, Detail(k)))],
+            [.. info.Kernels.Keys.Order(StringComparer.Ordinal)]);
     }
 
     private static string Detail(SelfTestEvent k) =>

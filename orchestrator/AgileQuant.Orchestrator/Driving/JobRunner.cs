@@ -24,7 +24,7 @@ public sealed class JobRunner(DriverServices services, DeviceLease lease, BoardS
         var tokens = await TokensAsync(job, ct);
         if (job.TokenFileId is not null && tokens is null)
             return;
-        var todo = await RunnableAsync(job, facts, ct);
+        var todo = await RunnableAsync(job, facts, device.SelfTestView?.Precisions, ct);
         if (todo.Count == 0)
             return;
         var engine = await services.Assets.CurrentEngineAsync(facts.Target, ct) ?? throw new BoardUnfitException($"there is no engine for {facts.Target}");
@@ -52,18 +52,18 @@ public sealed class JobRunner(DriverServices services, DeviceLease lease, BoardS
     }
 
     /// <summary>Blocks that can run here; those that never can are recorded as impossible, and the job ends when none is left.</summary>
-    private async Task<List<BlockRow>> RunnableAsync(JobRow job, DeviceFactsView facts, CancellationToken ct)
+    private async Task<List<BlockRow>> RunnableAsync(JobRow job, DeviceFactsView facts, IReadOnlyList<string>? kernels, CancellationToken ct)
     {
         var model = await services.Assets.ModelAsync(job.ModelId, ct) ?? throw new InvalidOperationException("the job's model is gone");
-        var shape = new ModelShape(model.Layers, model.Dimension, model.FeedForward, model.Heads, model.KvHeads, model.VocabularySize);
+        var shape = model.Shape;
         var context = EnginePlan.Context(job.SettingsValue, job.IsTiming);
         var todo = new List<BlockRow>();
         foreach (var group in (await services.Jobs.BlocksAsync(job.Id, ct)).Where(b => b.State == "planned").GroupBy(b => b.Precision))
         {
             var pack = group.First();
-            var problem = pack.PackSha256 is null
+            var problem = PrecisionNames.WhyNot(group.Key, kernels) ?? (pack.PackSha256 is null
                 ? $"packing failed: {pack.PackReason ?? "no reason given"}"
-                : MemoryFit.Problem(group.Key, MemoryFit.Needed(pack.PackBytes ?? 0, shape, context, Math.Min(512, context)), facts.MemoryBytes);
+                : MemoryFit.Problem(group.Key, MemoryFit.Needed(pack.PackBytes ?? 0, shape, context, Math.Min(512, context)), facts.MemoryBytes));
             if (problem is null)
                 todo.AddRange(group);
             else

@@ -1,4 +1,5 @@
 using AgileQuant.Agent;
+using AgileQuant.Agent.Protocol;
 using AgileQuant.Orchestrator.Storage;
 
 namespace AgileQuant.Orchestrator.Driving;
@@ -30,14 +31,26 @@ internal sealed class OutcomeCollector(BoardSession session, AttemptRow attempt)
         var events = AttemptOutcome.ReadJournal(await File.ReadAllBytesAsync(journal, ct));
         var outcome = AttemptOutcome.FromJournal(events);
         var files = new Dictionary<int, NllFile>();
-        foreach (var (block, name, sha, windows, targets) in AttemptOutcome.NllFilesOf(events))
+        foreach (var (done, windows, targets) in AttemptOutcome.ScoredBlocksOf(events))
         {
-            var path = await FetchAsync(shell, $"{job}/{name}", Path.Combine(folder, $"nll-{block}.f32"), ct);
-            if (path is not null && await AttemptOutcome.HasHashAsync(path, sha, ct))
-                files[block] = new NllFile(path, windows, targets);
+            var nll = await FetchVerifiedAsync(shell, job, done.NllFile, done.NllSha256, Path.Combine(folder, $"nll-{done.Block}.f32"), ct);
+            var survivors = await FetchVerifiedAsync(
+                shell, job, done.SurvivorsFile, done.SurvivorsSha256, Path.Combine(folder, $"survivors-{done.Block}.u8"), ct);
+            if (nll is not null && (survivors is not null || done.SurvivorsFile is null))
+                files[done.Block] = new NllFile(nll, windows, targets, survivors);
         }
 
         return outcome with { NllFiles = files };
+    }
+
+    /// <summary>Null: the file is not named, not there, or not what the journal says.</summary>
+    private static async Task<string?> FetchVerifiedAsync(
+        IRemoteShell shell, string job, string? name, string? sha256, string local, CancellationToken ct)
+    {
+        if (name is null || sha256 is null || !Names.IsWord(name))
+            return null;
+        var path = await FetchAsync(shell, $"{job}/{name}", local, ct);
+        return path is not null && await AttemptOutcome.HasHashAsync(path, sha256, ct) ? path : null;
     }
 
     /// <summary>Null: the file is not there.</summary>

@@ -1,4 +1,5 @@
 using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Domain;
 using AgileQuant.Orchestrator.Measurement;
 using AgileQuant.Orchestrator.Storage;
 
@@ -28,7 +29,7 @@ public static class OutcomeStaging
 
     /// <summary>The engine's words about memory, in those of <see cref="Domain.MemoryFit"/>.</summary>
     private static StagedBlock Worded(StagedBlock block, string? precision) => block.State == "impossible"
-        ? block with { Reason = $"{(precision == "fp16" ? "no baseline" : "does not fit")}: {block.Reason}" }
+        ? block with { Reason = $"{(precision == PrecisionNames.Baseline ? "no baseline" : "does not fit")}: {block.Reason}" }
         : block;
 
     private static StagedOutcome Timing(OutcomeInput input)
@@ -37,7 +38,7 @@ public static class OutcomeStaging
         foreach (var b in input.Outcome.Blocks.Where(b => states.TryGetValue(b.Index, out var s) && s.State != "done"))
             states[b.Index] = (b.State, b.Reason);
         var blocks = TimedBlocks(input);
-        var baseline = input.Blocks.Where(b => b.Precision == "fp16").ToList();
+        var baseline = input.Blocks.Where(b => PrecisionNames.IsBaseline(b.Precision)).ToList();
         var impossible = baseline.Select(b => states[b.Index]).FirstOrDefault(s => s.State == "impossible");
         var hasBaseline = baseline.Count > 0 && baseline.All(b => states[b.Index].State == "done");
         var results = new List<StagedResult>();
@@ -66,7 +67,8 @@ public static class OutcomeStaging
                 (b.State == "done" ? b.Tokens : fresh[b.Index].Tokens) ?? (b.Kind == "prefill" ? settings.Prompt : settings.Generate) ?? 0,
                 b.State == "done" ? [.. samples[b.Index]] : fresh[b.Index].Ns,
                 b.State == "done" ? b.PeakRss : fresh[b.Index].PeakRss,
-                b.State == "done" ? b.AttemptId ?? Guid.Empty : input.Attempt))];
+                b.State == "done" ? b.AttemptId ?? Guid.Empty : input.Attempt,
+                b.State == "done" ? b.RowShare : fresh[b.Index].RowShare))];
     }
 
     private static GradeView Grade(string precision, List<TimedBlock> blocks, OutcomeInput input)
@@ -91,9 +93,9 @@ public static class OutcomeStaging
     private static StagedOutcome Perplexity(OutcomeInput input)
     {
         var blocks = input.Blocks.ToDictionary(b => b.Index);
-        var windows = new Dictionary<string, (Guid Run, IReadOnlyList<float[]> Nlls)>();
+        var windows = new Dictionary<string, Scored>();
         foreach (var b in input.Blocks.Where(b => b.State == "done" && input.EarlierNlls.ContainsKey(b.RunId)))
-            windows[b.Precision] = (b.RunId, [.. input.EarlierNlls[b.RunId].OrderBy(w => w.Key).Select(w => w.Value)]);
+            windows[b.Precision] = new Scored(b.RunId, [.. input.EarlierNlls[b.RunId].OrderBy(w => w.Key).Select(w => w.Value)], null);
         var staged = new List<StagedBlock>();
         foreach (var b in input.Outcome.Blocks)
         {
@@ -101,31 +103,43 @@ public static class OutcomeStaging
             {
                 staged.Add(b);
             }
-            else if (input.Outcome.NllFiles.TryGetValue(b.Index, out var file) && blocks.TryGetValue(b.Index, out var row))
+            else if (input.Outcome.NllFiles.TryGetValue(b.Index, out var file) && blocks.TryGetValue(b.Index, out var row)
+                && (file.SurvivorsPath is not null || !PrecisionNames.IsPruned(row.Precision)))
             {
                 staged.Add(b);
-                windows.TryAdd(row.Precision, (row.RunId, FloatBytes.ReadWindows(file.Path, file.Windows, file.Targets)));
+                windows.TryAdd(row.Precision, Scored.Read(row.RunId, file));
             }
         }
 
         var fresh = staged.Where(b => b.State == "done").Select(b => blocks[b.Index].Precision).ToHashSet();
-        var baseline = windows.TryGetValue("fp16", out var fp16) ? fp16.Nlls : null;
+        var baseline = windows.TryGetValue(PrecisionNames.Baseline, out var fp16) ? fp16.Nlls : null;
         // A retry that brings the baseline also completes nothing else: earlier results keep the figures they were accepted with.
         var results = windows.Where(w => fresh.Contains(w.Key)).Select(w => new StagedResult(
-            w.Value.Run, "perplexity", Json.Write(View(w.Key, w.Value.Nlls, baseline, input)), null)).ToList();
+            w.Value.Run, "perplexity", Json.Write(View(w.Key, w.Value, baseline, input)), null)).ToList();
         var rows = windows.Where(w => fresh.Contains(w.Key))
-            .SelectMany(w => w.Value.Nlls.Select((nll, i) => new StagedWindow(w.Value.Run, i, nll))).ToList();
+            .SelectMany(w => w.Value.Nlls.Select((nll, i) => new StagedWindow(w.Value.Run, i, nll, w.Value.Survivors?[i]))).ToList();
         return new StagedOutcome(staged, rows, results);
     }
 
-    private static PerplexityView View(string precision, IReadOnlyList<float[]> nlls, IReadOnlyList<float[]>? baseline, OutcomeInput input)
+    private static PerplexityView View(string precision, Scored scored, IReadOnlyList<float[]>? baseline, OutcomeInput input)
     {
+        var nlls = scored.Nlls;
         var settings = input.Job.SettingsValue;
         var convention = Engine.PerplexityConvention.Parse(settings.Convention!);
         var ppl = PerplexityFigures.Perplexity(nlls);
-        var delta = precision == "fp16" || baseline is null || baseline.Count != nlls.Count ? null : PerplexityFigures.DeltaPercent(nlls, baseline);
+        baseline = baseline?.Count == nlls.Count ? baseline : null;
+        var delta = PrecisionNames.IsBaseline(precision) || baseline is null ? null : PerplexityFigures.DeltaPercent(nlls, baseline);
         var all = nlls.Count == convention.WindowCount(input.TokenIds);
         return new PerplexityView(
-            PerplexityFigures.Name(settings.Convention!, nlls.Count, all), ppl.Value, ppl.StandardError, delta?.Value, delta?.StandardError, null, null);
+            PerplexityFigures.Name(settings.Convention!, nlls.Count, all), ppl.Value, ppl.StandardError, delta?.Value, delta?.StandardError, null, null,
+            scored.Survivors is { } masks ? PerplexityFigures.OnSurvivors(nlls, masks, baseline, convention.Kind == "gptq") : null);
+    }
+
+    /// <summary>The windows of one run, with their masks when its pack prunes.</summary>
+    private sealed record Scored(Guid Run, IReadOnlyList<float[]> Nlls, IReadOnlyList<byte[]>? Survivors)
+    {
+        public static Scored Read(Guid run, NllFile file) => new(
+            run, FloatBytes.ReadWindows(file.Path, file.Windows, file.Targets),
+            file.SurvivorsPath is { } path ? SurvivorBytes.ReadWindows(path, file.Windows, file.Targets) : null);
     }
 }

@@ -1,3 +1,5 @@
+using AgileQuant.Orchestrator.Domain;
+
 namespace AgileQuant.Orchestrator.Measurement;
 
 /// <summary>Whether a board's perplexity windows agree with the node's score of the same pack, token by token.</summary>
@@ -16,11 +18,16 @@ public static class Agreement
     /// </summary>
     public const double Tolerance4Bit = 1.5;
 
-    /// <summary>4-bit activations: but over a window such differences cancel; its mean must agree within this many nats.</summary>
+    /// <summary>4-bit steps and pruning: but over a window such differences cancel; its mean must agree within this many nats.</summary>
     public const double WindowTolerance4Bit = 0.02;
 
     /// <summary>How far a single token of a precision may be from the node's, in nats.</summary>
-    public static double TokenTolerance(string precision) => precision.Contains("a4", StringComparison.Ordinal) ? Tolerance4Bit : Tolerance;
+    /// <remarks>
+    /// A token that lies on a pruning threshold may leave on one machine and stay on the other, and then differs by whatever the
+    /// layers would have added: single tokens of a pruned pack have no bound, their window's mean has.
+    /// </remarks>
+    public static double TokenTolerance(string precision) =>
+        PrecisionNames.IsPruned(precision) ? double.PositiveInfinity : PrecisionNames.IsCoarse(precision) ? Tolerance4Bit : Tolerance;
 
     /// <summary>Largest difference of a token over all windows both have, in nats.</summary>
     public static double LargestDifference(IReadOnlyList<float[]> board, IReadOnlyList<float[]> node)
@@ -44,9 +51,9 @@ public static class Agreement
     public static string? Problem(string precision, IReadOnlyList<float[]> board, IReadOnlyList<float[]> node)
     {
         var largest = LargestDifference(board, node);
-        var coarse = precision.Contains("a4", StringComparison.Ordinal);
+        var coarse = PrecisionNames.IsCoarse(precision) || PrecisionNames.IsPruned(precision);
         var tolerance = TokenTolerance(precision);
-        if (!(largest <= tolerance))
+        if (!(largest <= tolerance) || double.IsInfinity(largest))
             return $"perplexity disagrees with the node: a {precision} token differs by {largest:0.####} nat, at most {tolerance} is right";
         if (!coarse)
             return null;

@@ -37,8 +37,11 @@ public sealed class Comparison(ScoreStore scores, DeviceStore devices)
     {
         var windows = await scores.ScoreWindowsAsync(score.ScoreId, null, ct);
         var baseline = await scores.ScoreWindowsAsync(score.BaselineId, null, ct);
-        var delta = PerplexityFigures.DeltaPercent(
-            [.. windows.OrderBy(w => w.Key).Select(w => w.Value)], [.. baseline.OrderBy(w => w.Key).Select(w => w.Value)]);
-        await scores.SetFiguresAsync(score.ScoreId, Json.Read<ScoreFigures>(score.Figures)! with { DeltaPercent = delta }, ct);
+        List<float[]> ours = [.. windows.OrderBy(w => w.Key).Select(w => w.Value)], theirs = [.. baseline.OrderBy(w => w.Key).Select(w => w.Value)];
+        var masks = await scores.ScoreSurvivorsAsync(score.ScoreId, ct);
+        var figures = Json.Read<ScoreFigures>(score.Figures)! with { DeltaPercent = PerplexityFigures.DeltaPercent(ours, theirs) };
+        if (masks.Count > 0)
+            figures = figures with { Survivors = PerplexityFigures.OnSurvivors(ours, masks, theirs, Engine.PerplexityConvention.Parse(score.Convention).Kind == "gptq") };
+        await scores.SetFiguresAsync(score.ScoreId, figures, ct);
     }
 }

@@ -35,6 +35,10 @@ public sealed record EngineIdentity(string Target, string Version, string Build)
             : new EngineIdentity(target, "unknown", "unknown");
     }
 
+    /// <summary>Base precisions that an engine of this machine's target has kernels for here; null: it does not say.</summary>
+    public static async Task<IReadOnlyList<string>?> PrecisionsAsync(string path, CancellationToken ct) =>
+        await TryInfoAsync([Path.GetFullPath(path), "info"], ct) is { } info ? [.. info.Kernels.Keys] : null;
+
     private static string TargetOf(string path)
     {
         Span<byte> header = stackalloc byte[20];

@@ -57,6 +57,16 @@ public sealed class LocalEngine(ArtifactStore store, ArtifactFetcher artifacts)
         return new LocalRun(ProtocolJson.ParseResult(await File.ReadAllBytesAsync(Path.Combine(job, "result.json"), ct)), job);
     }
 
+    /// <summary>Why this machine cannot run a pack of this precision; null: it can.</summary>
+    public async Task<string?> WhyNotAsync(string engineSha256, string precision, CancellationToken ct)
+    {
+        if (!Domain.PrecisionNames.IsBf16(precision))
+            return null;
+        var engine = await artifacts.PathAsync(engineSha256, ct);
+        MakeExecutable(engine);
+        return Domain.PrecisionNames.WhyNot(precision, await EngineIdentity.PrecisionsAsync(engine, ct));
+    }
+
     private static void MakeExecutable(string path)
     {
         if (!OperatingSystem.IsWindows())

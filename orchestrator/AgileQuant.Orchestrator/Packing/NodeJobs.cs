@@ -1,6 +1,8 @@
 using AgileQuant.Agent.Protocol;
 using AgileQuant.Engine;
 using AgileQuant.Orchestrator.Artifacts;
+using AgileQuant.Orchestrator.Domain;
+using AgileQuant.Orchestrator.Driving;
 using AgileQuant.Orchestrator.Measurement;
 using AgileQuant.Orchestrator.Storage;
 
@@ -22,19 +24,39 @@ public sealed class NodeJobs(NodeJobStore jobs, AssetStore assets, ArtifactStore
     {
         var pack = await assets.PackAsync(job.SubjectId, ct) ?? throw new InvalidOperationException("the pack's row is gone");
         var model = await assets.ModelAsync(pack.ModelId, ct) ?? throw new InvalidOperationException("the model's row is gone");
-        var recipe = RecipeOf(pack);
+        var calibration = await CalibrationAsync(pack, ct);
+        var recipe = RecipeOf(pack, model, calibration);
+        var needed = PackMemory.Needed(model.Shape, calibration is not null, recipe.Calibration?.Windows ?? 0, recipe.Calibration?.Context ?? 0);
+        if (PackMemory.Problem($"{model.Name} as {pack.Precision}", needed, PackMemory.Available()) is { } problem)
+            throw new InvalidOperationException(problem); // tried again: memory may become free, or another node may have more
         var temporary = store.NewTemporaryFile();
         try
         {
             var source = await artifacts.PathAsync(model.Sha256, ct);
-            var result = await Task.Run(() => Packer.Pack(source, recipe, temporary, progress: progress, cancellation: ct), ct);
+            using var bound = CancellationTokenSource.CreateLinkedTokenSource(ct);
+            bound.CancelAfter(options.PackTimeLimit);
+            var result = await Task.Run(() => Packer.Pack(source, recipe, temporary, calibration, progress, bound.Token), ct);
             store.Adopt(temporary, result.Sha256);
-            return await jobs.FinishPackAsync(job, result.Sha256, result.Bytes, ct);
+            return await jobs.FinishPackAsync(job, result.Sha256, result.Bytes, recipe.ToCanonicalJson(), ct);
+        }
+        catch (OperationCanceledException e) when (!ct.IsCancellationRequested)
+        {
+            throw new UnrepeatableException($"packing took longer than {options.PackTimeLimit.TotalHours:0.#} h, the most that is allowed: use a faster node", e);
         }
         finally
         {
             File.Delete(temporary);
         }
+    }
+
+    /// <summary>The ids that a pack is calibrated on; null when its precision needs none.</summary>
+    private async Task<TokenData?> CalibrationAsync(PackRow pack, CancellationToken ct)
+    {
+        if (pack.CalibrationId is null)
+            return null;
+        var sha = pack.CalibrationTokensSha256 ?? throw new InvalidOperationException("the calibration text is not tokenized yet");
+        await BringOrMakeAgainAsync(sha, ct);
+        return TokenFile.Read(store.PathOf(sha));
     }
 
     private async Task<bool> TokenizeAsync(NodeJobRow job, CancellationToken ct)
@@ -47,7 +69,7 @@ public sealed class NodeJobs(NodeJobStore jobs, AssetStore assets, ArtifactStore
         {
             var text = await File.ReadAllTextAsync(await artifacts.PathAsync(dataset.Sha256, ct), ct);
             var source = await artifacts.PathAsync(model.Sha256, ct);
-            var (sha, count) = await Task.Run(() => Tokenize(source, text, temporary), ct);
+            var (sha, count) = await Task.Run(() => model.HasTokenizer ? Tokenize(source, text, temporary) : RandomIds(model, temporary), ct);
             var bytes = new FileInfo(temporary).Length;
             store.Adopt(temporary, sha);
             return await jobs.FinishTokensAsync(job, sha, bytes, count, ct);
@@ -65,6 +87,22 @@ public sealed class NodeJobs(NodeJobStore jobs, AssetStore assets, ArtifactStore
         return (TokenFile.Write(destination, ids, tokenizer.VocabularySize, tokenizer.BosId, tokenizer.AddsBos), ids.Length);
     }
 
+    /// <summary>Stands for a text where the model has random weights and no vocabulary: any ids calibrate it for its speed.</summary>
+    private static (string Sha, int Count) RandomIds(ModelRow model, string destination)
+    {
+        if (!model.RandomWeights)
+            throw new UnrepeatableException($"model {model.Name} has no tokenizer: import it with one");
+        var ids = new int[CalibrationText.DefaultWindows * CalibrationText.DefaultContext];
+        ulong state = 1;
+        for (var i = 0; i < ids.Length; i++)
+        {
+            state = (state * 6364136223846793005) + 1442695040888963407; // Knuth's linear congruential generator (MMIX)
+            ids[i] = (int)((state >> 33) % (ulong)model.VocabularySize);
+        }
+
+        return (TokenFile.Write(destination, ids, model.VocabularySize, -1, false), ids.Length);
+    }
+
     private async Task<bool> ScoreAsync(NodeJobRow job, IProgress<double> progress, CancellationToken ct)
     {
         var input = await jobs.ScoreInputAsync(job.SubjectId, ct) ?? throw new InvalidOperationException("the score's row is gone");
@@ -73,6 +111,8 @@ public sealed class NodeJobs(NodeJobStore jobs, AssetStore assets, ArtifactStore
         var target = LocalEngine.Target ?? throw new UnrepeatableException("this node's machine has no engine target, so it cannot score");
         var binary = await assets.CurrentEngineAsync(target, ct)
             ?? throw new InvalidOperationException($"there is no engine for {target}: bench engine build --target {target}");
+        if (await engine.WhyNotAsync(binary.Sha256, input.Precision, ct) is { } problem)
+            throw new UnrepeatableException($"the whole text is not scored on this node: {problem}");
         var convention = Engine.PerplexityConvention.Parse(input.Convention);
         var windows = convention.WindowCount(TokenFile.Read(store.PathOf(input.TokensSha256)).Ids.Count);
         if (windows == 0)
@@ -86,13 +126,30 @@ public sealed class NodeJobs(NodeJobStore jobs, AssetStore assets, ArtifactStore
             var block = run.Result.Blocks.FirstOrDefault(b => b.State == "done" && b.NllFile is not null)
                 ?? throw new InvalidOperationException("the engine scored nothing");
             var nlls = FloatBytes.ReadWindows(Path.Combine(run.JobFolder, Path.GetFileName(block.NllFile!)), windows, convention.Targets);
-            var figures = new ScoreFigures(PerplexityFigures.Perplexity(nlls), null);
-            return await jobs.FinishScoreAsync(job, nlls, Json.Write(figures), binary.Sha256, run.Result.Isa, ct);
+            var masks = await SurvivorsAsync(run, block, input.Precision, windows, convention.Targets, ct);
+            var figures = new ScoreFigures(
+                PerplexityFigures.Perplexity(nlls), null,
+                masks is null ? null : PerplexityFigures.OnSurvivors(nlls, masks, null, convention.Kind == "gptq"));
+            return await jobs.FinishScoreAsync(job, nlls, masks, Json.Write(figures), binary.Sha256, run.Result.Isa, ct);
         }
         finally
         {
             Directory.Delete(root, true);
         }
+    }
+
+    /// <summary>The masks that the engine wrote beside the NLLs of a pruned pack; null for others.</summary>
+    private static async Task<IReadOnlyList<byte[]>?> SurvivorsAsync(
+        LocalRun run, BlockResult block, string precision, int windows, int targets, CancellationToken ct)
+    {
+        if (!PrecisionNames.IsPruned(precision))
+            return null;
+        if (block is not { SurvivorsFile: { } name, SurvivorsSha256: { } sha })
+            throw new UnrepeatableException("the engine said nothing about which tokens survived: build the engine anew (bench engine build)");
+        var path = Path.Combine(run.JobFolder, Path.GetFileName(name));
+        return await AttemptOutcome.HasHashAsync(path, sha, ct)
+            ? SurvivorBytes.ReadWindows(path, windows, targets)
+            : throw new InvalidOperationException($"{name} is not the file that the engine's result names");
     }
 
     /// <summary>A pack or token file that no node has any more is made again; the score waits for it and is then tried again.</summary>
@@ -122,12 +179,13 @@ public sealed class NodeJobs(NodeJobStore jobs, AssetStore assets, ArtifactStore
         TelemetryMilliseconds = 2000,
     };
 
-    private static PackRecipe RecipeOf(PackRow pack)
+    /// <summary>The recipe that a pack's order comes to, now that its calibration tokens are there.</summary>
+    private static PackRecipe RecipeOf(PackRow pack, ModelRow model, TokenData? calibration)
     {
-        using var json = System.Text.Json.JsonDocument.Parse(pack.Recipe);
-        var group = json.RootElement.TryGetProperty("group_size", out var g) ? g.GetInt32() : 32;
-        var recipe = PackRecipe.For(Precision.Parse(pack.Precision), group);
-        return recipe.ToCanonicalJson() == pack.Recipe
+        var precision = Precision.Parse(pack.Precision);
+        var text = calibration is null ? null : CalibrationText.For(calibration, model.ContextLength);
+        var recipe = PackRecipe.For(precision, PackOrder.GroupSizeOf(pack.Recipe), text);
+        return PackOrder.For(precision, recipe.GroupSize, pack.CalibrationTextSha256).Sha256 == pack.RecipeSha
             ? recipe
             : throw new UnrepeatableException($"the recipe {pack.Recipe} is of another version of AgileQuant.Bench");
     }

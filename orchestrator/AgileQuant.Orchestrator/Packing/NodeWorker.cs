@@ -78,7 +78,7 @@ public sealed partial class NodeWorker(
         catch (Exception e)
         {
             LogJobFailed(job.Kind, job.Id, e.Message);
-            var final = e is UnrepeatableException or ModelFormatException or FileNotFoundException or NotSupportedException;
+            var final = e is UnrepeatableException or ModelFormatException or CalibrationException or FileNotFoundException or NotSupportedException;
             await jobs.FailAsync(job, e.Message, final, Backoff.After(job.Attempts, RetryFirst, RetryLongest, 0), CancellationToken.None);
         }
         finally

@@ -29,6 +29,8 @@ public static class CsvReport
         ("perplexity_board_standard_error", r => r.Run.Perplexity?.StandardError),
         ("perplexity_board_delta_percent", r => r.Run.Perplexity?.DeltaPercent),
         ("perplexity_board_delta_standard_error_percent", r => r.Run.Perplexity?.DeltaStandardErrorPercent),
+        .. SurvivorColumns("full", r => r.Run.Perplexity?.Full?.Survivors),
+        .. SurvivorColumns("board", r => r.Run.Perplexity?.Survivors),
         ("board_node_max_difference_nats", r => r.Run.Perplexity?.NodeAgreement),
         .. RateColumns("prompt", r => r.Run.Speed?.Prefill),
         .. RateColumns("generation", r => r.Run.Speed?.Generation),
@@ -42,6 +44,10 @@ public static class CsvReport
         ("engine_version", r => r.Provenance.EngineVersion),
         ("engine_sha256", r => r.Provenance.EngineSha256),
         ("pack_sha256", r => r.Provenance.PackSha256),
+        ("calibration_dataset", r => Safe(r.Provenance.Calibration?.Dataset)),
+        ("calibration_tokens_sha256", r => r.Provenance.Calibration?.TokensSha256),
+        ("calibration_windows", r => r.Provenance.Calibration?.Windows),
+        ("calibration_context", r => r.Provenance.Calibration?.Context),
         ("source_sha256", r => r.Provenance.SourceSha256),
         ("token_file_sha256", r => r.Provenance.TokenFileSha256),
         ("device_fingerprint", r => Safe(r.Provenance.DeviceFingerprint)),
@@ -90,6 +96,19 @@ public static class CsvReport
         ($"{kind}_speedup_low95", r => rate(r)?.Speedup?.Low),
         ($"{kind}_speedup_high95", r => rate(r)?.Speedup?.High),
         ($"{kind}_paired_blocks", r => rate(r)?.Speedup?.PairedBlocks),
+        ($"{kind}_best16", r => rate(r)?.Best16),
+        ($"{kind}_over_best16", r => rate(r)?.OverBest16?.Ratio),
+        ($"{kind}_over_best16_low95", r => rate(r)?.OverBest16?.Low),
+        ($"{kind}_over_best16_high95", r => rate(r)?.OverBest16?.High),
+        ($"{kind}_row_share", r => rate(r)?.RowShare),
+    ];
+
+    /// <summary>Pruned precisions. A difference from fp16 is never made from these.</summary>
+    private static IEnumerable<(string, Func<RunDetailView, object?>)> SurvivorColumns(string where, Func<RunDetailView, SurvivorView?> survivors) =>
+    [
+        ($"perplexity_{where}_survivors_only", r => survivors(r)?.Value),
+        ($"perplexity_{where}_fp16_on_survivors", r => survivors(r)?.BaselineValue),
+        ($"perplexity_{where}_survivor_share", r => survivors(r)?.Share),
     ];
 
     /// <summary>A spreadsheet must not run text that somebody typed as a formula.</summary>

@@ -1,5 +1,6 @@
 using System.Globalization;
 using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Domain;
 using AgileQuant.Orchestrator.Measurement;
 
 namespace AgileQuant.Orchestrator.Reports;
@@ -70,7 +71,7 @@ public static class Figures
     {
         if (run.RandomWeights || run.Perplexity is not { } p)
             return None;
-        if (Precision.IsBaseline(run.Precision))
+        if (PrecisionNames.IsBaseline(run.Precision))
             return "baseline";
         return p.Full is { DeltaPercent: { } full }
             ? Percent(full, p.Full.DeltaStandardErrorPercent)
@@ -111,6 +112,27 @@ public static class Figures
 
     public static string GenerationSpeedup(RunSummaryView run) => Speedup(run, run.Speed?.Generation);
 
+    /// <summary>Speedup over the fastest 16-bit path of the same job, with that path's name.</summary>
+    public static string PromptOverBest(RunSummaryView run) => OverBest(run, run.Speed?.Prefill);
+
+    public static string GenerationOverBest(RunSummaryView run) => OverBest(run, run.Speed?.Generation);
+
+    /// <summary>Pruned precisions: how much of the work a prompt still was.</summary>
+    public static string Rows(RunSummaryView run) =>
+        NoSpeedNote(run) is null && run.Speed?.Prefill?.RowShare is { } share ? Format(share * 100, "F1") + "%" : None;
+
+    /// <summary>Pruned precisions: survivors only, with fp16 on the same tokens; of the whole text, else of the board's windows.</summary>
+    public static string Survivors(RunSummaryView run)
+    {
+        if (run.RandomWeights || run.Perplexity is not { } p)
+            return None;
+        var (survivors, windows) = p.Full?.Survivors is { } full ? (full, "") : (p.Survivors, " (board's windows)");
+        if (survivors is null)
+            return None;
+        var fp16 = survivors.BaselineValue is { } b ? PerplexityValue(b) : "not there yet";
+        return $"{PerplexityValue(survivors.Value)} on {Format(survivors.Share * 100, "F1")}% of tokens; fp16 there {fp16}{windows}";
+    }
+
     public static string PeakMemory(RunSummaryView run) => NoSpeedNote(run) is null ? Bytes(run.Speed?.PeakMemoryBytes) : None;
 
     public static string Grade(RunSummaryView run) =>
@@ -150,13 +172,12 @@ public static class Figures
             return None;
         if (rate.Speedup is { } speedup)
             return Ratio(speedup);
-        return Precision.IsBaseline(run.Precision) ? "baseline" : rate.SpeedupNote ?? None;
+        return PrecisionNames.IsBaseline(run.Precision) ? "baseline" : rate.SpeedupNote ?? None;
     }
+
+    private static string OverBest(RunSummaryView run, RateView? rate) => NoSpeedNote(run) is not null || rate?.Best16 is not { } best ? None
+        : rate.OverBest16 is { } ratio ? $"{Ratio(ratio)} over {best}"
+        : run.Precision == best ? "the best 16-bit path" : $"no {best} block of the same attempt to compare with";
 
     private static string Format(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
-
-    private static class Precision
-    {
-        public static bool IsBaseline(string precision) => precision == "fp16";
-    }
 }

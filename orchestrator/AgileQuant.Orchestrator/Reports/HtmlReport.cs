@@ -1,5 +1,6 @@
 using System.Text;
 using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Domain;
 
 namespace AgileQuant.Orchestrator.Reports;
 
@@ -18,6 +19,8 @@ public static class HtmlReport
             .Append($"<h1>{Encode(model.Matrix.Summary.Name)}</h1><p class=\"lead\">Benchmark of quantized language models on edge boards</p>");
         Facts(html, ReportFacts.Head(model));
         html.Append("<h2 id=\"comparison\">Comparison</h2>");
+        foreach (var note in model.Matrix.Baselines ?? [])
+            Baseline(html, note);
         foreach (var table in ReportTable.For(model.Matrix))
             Comparison(html, table);
         HtmlCharts.Append(html, model);
@@ -51,6 +54,10 @@ public static class HtmlReport
         html.Append("</tbody></table></div>");
     }
 
+    private static void Baseline(StringBuilder html, BaselineNote note) =>
+        html.Append($"<p class=\"{(note.Level ? "baseline-note" : "baseline-note warn")}\">{Encode(note.Sentence)} (")
+            .Append("<a href=\"#note-baseline\">why this matters</a>)</p>");
+
     private static void Comparison(StringBuilder html, ReportTable table)
     {
         html.Append($"<h3>Workload {Encode(table.Workload)}</h3>")
@@ -65,7 +72,7 @@ public static class HtmlReport
         html.Append("</tr></thead><tbody>");
         foreach (var (row, run) in table.Rows.Zip(table.Runs))
         {
-            html.Append(run.Precision == "fp16" ? "<tr class=\"baseline\">" : "<tr>");
+            html.Append(PrecisionNames.IsBaseline(run.Precision) ? "<tr class=\"baseline\">" : "<tr>");
             for (var i = 0; i < row.Count; i++)
                 Cell(html, table.Columns[i], run, row[i]);
             html.Append("</tr>");
@@ -146,7 +153,7 @@ internal static class HtmlCharts
     private static List<Bar> Deltas(IReadOnlyList<RunSummaryView> runs)
     {
         var bars = new List<Bar>();
-        foreach (var run in runs.Where(r => r.Precision != "fp16"))
+        foreach (var run in runs.Where(r => !PrecisionNames.IsBaseline(r.Precision)))
         {
             var (delta, error, name) = run.Perplexity switch
             {
@@ -201,7 +208,7 @@ internal static class HtmlCharts
     }
 
     private static double? DeltaOf(RunSummaryView run) => run.Perplexity is null ? null
-        : run.Precision == "fp16" ? 0 : run.Perplexity.Full?.DeltaPercent ?? run.Perplexity.DeltaPercent;
+        : PrecisionNames.IsBaseline(run.Precision) ? 0 : run.Perplexity.Full?.DeltaPercent ?? run.Perplexity.DeltaPercent;
 
     private static string Label(RunSummaryView run) => $"{run.Device} · {run.Model} · {run.Precision}";
 
@@ -220,6 +227,7 @@ internal static class HtmlStyle
         --s0:#97a6bc;--s1:#5aa9e6;--s2:#56c48c;--s3:#f0945a;--s4:#bb8bea;--s5:#e57a98}}
         *{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif}
         main{max-width:1500px;margin:0 auto;padding:28px 24px 60px}h1{margin:0;font-size:28px}h2{margin:34px 0 10px;font-size:19px}h3{margin:18px 0 8px;font-size:15px}
+        .baseline-note{max-width:95ch;margin:4px 0 10px;color:var(--soft)}.baseline-note.warn{color:var(--fg);border-left:3px solid var(--s3);padding-left:10px}
         .lead{margin:2px 0 18px;color:var(--soft)}a{color:var(--link)}
         dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;margin:0 0 12px}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
         .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:6px}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}

@@ -23,7 +23,7 @@ public static class JsonReport
     internal static JsonReportDocument ToDocument(ReportModel model) => new(
         Schema, model.GeneratedAt, model.Status.Version, model.Status.ClusterId, model.Status.Ownership, model.Status.Transport,
         model.Matrix.Summary, model.Matrix.Spec, model.Runs,
-        [.. ReportNotes.All.Select(n => new JsonNote(n.Key, n.Text))]);
+        [.. ReportNotes.All.Select(n => new JsonNote(n.Key, n.Text))], model.Matrix.Baselines ?? []);
 }
 
 /// <summary>How a figure was made.</summary>
@@ -32,4 +32,5 @@ public sealed record JsonNote(string Key, string Text);
 /// <summary>The JSON report.</summary>
 public sealed record JsonReportDocument(
     string Schema, DateTimeOffset GeneratedAt, string OrchestratorVersion, Guid ClusterId, string Ownership, string Transport,
-    MatrixSummaryView Matrix, MatrixSpec Spec, IReadOnlyList<RunDetailView> Runs, IReadOnlyList<JsonNote> Notes);
+    MatrixSummaryView Matrix, MatrixSpec Spec, IReadOnlyList<RunDetailView> Runs, IReadOnlyList<JsonNote> Notes,
+    IReadOnlyList<BaselineNote> Baselines);

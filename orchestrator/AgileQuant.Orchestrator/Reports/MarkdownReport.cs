@@ -11,6 +11,8 @@ public static class MarkdownReport
         text.Append($"# {Escape(ReportFacts.Title(model))}\n\n");
         Facts(text, ReportFacts.Head(model));
         text.Append("\n## Comparison\n\n");
+        foreach (var note in model.Matrix.Baselines ?? [])
+            text.Append($"{(note.Level ? "" : "**Baseline:** ")}{Escape(note.Sentence)} (note {ReportNotes.Number("baseline")})\n\n");
         Comparison(text, model);
         text.Append("## How the figures were made\n\n");
         for (var i = 0; i < ReportNotes.All.Count; i++)

@@ -42,6 +42,12 @@ internal static class ReportFacts
                 + $"{p.TargetSpread:P0}, at most {p.WarmupMax} warm-ups, int4 groups of {p.GroupSize}, at most {p.MaxAttempts} attempts"),
             ("Gate", $"starts within {p.CoolDownMarginCelsius:0.#} °C of the device's idle temperature, waits at most {p.CoolDownTimeoutSeconds} s"),
         };
+        if (model.Matrix.Spec.Calibration is { } calibration)
+        {
+            var used = model.Runs.Select(r => r.Provenance.Calibration).OfType<CalibrationView>().Select(c => c.Describe()).Distinct().ToList();
+            facts.Add(("Calibration", used.Count == 0 ? $"{calibration}; no precision of these runs needed it" : $"{string.Join("; ", used)}: never a text that is scored"));
+        }
+
         facts.AddRange(model.Matrix.Spec.Workloads.Select(w => ($"Workload {w.Name}", Workload(w))));
         return facts;
     }
@@ -54,7 +60,7 @@ internal static class ReportFacts
 
     /// <summary>Where each run's figures came from.</summary>
     public static IReadOnlyList<string> ProvenanceHeadings { get; } =
-        ["Run", "Engine SHA-256", "ISA", "Threads", "Pack SHA-256", "Source SHA-256", "Token file SHA-256", "Recipe", "Device", "Kernel"];
+        ["Run", "Engine SHA-256", "ISA", "Threads", "Pack SHA-256", "Source SHA-256", "Token file SHA-256", "Recipe", "Calibration", "Device", "Kernel"];
 
     public static IReadOnlyList<string> Provenance(RunDetailView detail)
     {
@@ -62,7 +68,7 @@ internal static class ReportFacts
         return
         [
             Label(detail.Run), Or(p.EngineSha256), Or(p.Isa), detail.Run.Speed?.Threads.ToString() ?? Figures.None, Or(p.PackSha256),
-            Or(p.SourceSha256), Or(p.TokenFileSha256), Or(p.Recipe), Or(p.DeviceFingerprint), Or(p.Kernel),
+            Or(p.SourceSha256), Or(p.TokenFileSha256), Or(p.Recipe), Or(p.Calibration?.Describe()), Or(p.DeviceFingerprint), Or(p.Kernel),
         ];
     }
 
@@ -83,6 +89,8 @@ internal static class ReportFacts
             parts.Add(w.Threads == 0 ? "all cores" : $"{w.Threads} threads");
         if (w.Dataset is not null)
             parts.Add($"perplexity {w.Convention} on {w.Dataset}, {(w.Windows is { } n ? $"first {n} windows" : "all windows")} on each board");
+        if (w.Precisions is { Count: > 0 } some)
+            parts.Add($"precisions {string.Join(", ", some)}");
         if (w.Models.Count > 0)
             parts.Add($"models {string.Join(", ", w.Models)}");
         return string.Join("; ", parts);

@@ -150,7 +150,7 @@ public sealed class AssetService(AssetStore assets, ArtifactStore store) : IAsse
     private static ModelView View(ModelRow m, IEnumerable<PackRow> packs) => new(
         m.Id, m.Name, m.Architecture, m.Parameters, m.Layers, m.Dimension, m.ContextLength, m.VocabularySize, m.RandomWeights, m.HasTokenizer,
         m.Sha256, m.Bytes, m.CreatedAt,
-        [.. packs.Select(p => new PackView(p.Precision, p.Sha256 is not null ? "done" : p.State ?? "waiting", p.Reason, p.Sha256, p.Bytes, p.Recipe))]);
+        [.. packs.Select(p => new PackView(p.Precision, p.Sha256 is not null ? "done" : p.State ?? "waiting", p.Reason, p.Sha256, p.Bytes, p.Recipe, p.Calibration))]);
 
     private static DatasetView View(DatasetRow d) => new(d.Id, d.Name, d.Bytes, d.Sha256, d.Format, d.CreatedAt);
 

@@ -8,7 +8,8 @@ namespace AgileQuant.Orchestrator.Services;
 
 /// <inheritdoc cref="IMatrixService"/>
 public sealed class MatrixService(
-    MatrixStore matrices, ViewStore views, DeviceStore devices, AssetStore assets, NodeJobStore nodeJobs, ArtifactFetcher artifacts, IDeviceOwnership ownership) : IMatrixService
+    MatrixStore matrices, ViewStore views, DeviceStore devices, AssetStore assets, NodeJobStore nodeJobs, ArtifactFetcher artifacts, IDeviceOwnership ownership,
+    BaselineComparisons baselines) : IMatrixService
 {
     public async Task<MatrixPlanView> PlanAsync(MatrixSpec spec, CancellationToken ct = default)
     {
@@ -36,11 +37,11 @@ public sealed class MatrixService(
     public async Task<MatrixView?> FindAsync(string idOrName, CancellationToken ct = default)
     {
         if (Guid.TryParse(idOrName, out var id))
-            return await views.MatrixAsync(id, ct);
+            return WithBaselines(await views.MatrixAsync(id, ct));
         var found = await views.FindMatricesAsync(idOrName, ct);
         if (found.Count == 0)
             return null;
-        var byName = await views.MatrixAsync(found[0], ct);
+        var byName = WithBaselines(await views.MatrixAsync(found[0], ct));
         return found.Count == 1 || byName?.Summary.Name == idOrName
             ? byName
             : throw new UserErrorException($"'{idOrName}' is the start of several matrix ids: write more of it.");
@@ -54,8 +55,10 @@ public sealed class MatrixService(
             await ownership.WakeAsync(device, ct);
     }
 
+    private MatrixView? WithBaselines(MatrixView? view) => view is null ? null : view with { Baselines = baselines.For(view.Runs) };
+
     private async Task<Catalogue> CatalogueAsync(CancellationToken ct) => new(
-        [.. (await devices.ListAsync(ct)).Select(d => new PlannableDevice(d.Id, d.Name, d.KindValue, d.StateValue, d.StateReason))],
-        [.. (await assets.ModelsAsync(ct)).Select(m => new PlannableModel(m.Id, m.Name, m.RandomWeights, m.HasTokenizer, m.ContextLength))],
-        [.. (await assets.DatasetsAsync(ct)).Select(d => new PlannableDataset(d.Id, d.Name))]);
+        [.. (await devices.ListAsync(ct)).Select(d => new PlannableDevice(d.Id, d.Name, d.KindValue, d.StateValue, d.StateReason, d.SelfTestView?.Precisions))],
+        [.. (await assets.ModelsAsync(ct)).Select(m => new PlannableModel(m.Id, m.Name, m.RandomWeights, m.HasTokenizer, m.ContextLength, m.Shape))],
+        [.. (await assets.DatasetsAsync(ct)).Select(d => new PlannableDataset(d.Id, d.Name, d.Sha256))]);
 }

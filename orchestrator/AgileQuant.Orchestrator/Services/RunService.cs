@@ -1,5 +1,6 @@
 using AgileQuant.Agent;
 using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Domain;
 using AgileQuant.Orchestrator.Measurement;
 using AgileQuant.Orchestrator.Storage;
 
@@ -7,7 +8,7 @@ namespace AgileQuant.Orchestrator.Services;
 
 /// <inheritdoc cref="IRunService"/>
 public sealed class RunService(
-    Database database, ViewStore views, JobStore jobs, ScoreStore scores, TelemetryStore telemetry, IRemoteShellFactory shells) : IRunService
+    Database database, ViewStore views, JobStore jobs, ScoreStore scores, TelemetryStore telemetry, AssetStore assets, IRemoteShellFactory shells) : IRunService
 {
     private const int TelemetryShown = 600;
 
@@ -42,7 +43,7 @@ public sealed class RunService(
             return [];
         var samples = (await jobs.SamplesAsync(jobId, ct)).ToLookup(s => s.Block);
         var shown = (await jobs.BlocksAsync(jobId, ct))
-            .Where(b => b.State == "done" && (b.Precision == run.Precision || b.Precision == "fp16")).ToList();
+            .Where(b => b.State == "done" && (b.Precision == run.Precision || PrecisionNames.IsBaseline(b.Precision))).ToList();
         var result = new List<BlockView>();
         foreach (var group in shown.GroupBy(b => (b.Precision, b.Kind)))
         {
@@ -50,7 +51,7 @@ public sealed class RunService(
             var outliers = Statistics.Outliers([.. all.Select(a => a.Rate)]);
             var marked = all.Zip(outliers).ToLookup(x => x.First.Block.Index, x => new SampleView(x.First.Sample.Index, x.First.Sample.Ns, x.First.Rate, x.Second));
             result.AddRange(group.Select(b => new BlockView(
-                b.Index, b.Precision, b.Kind, b.Precision == "fp16" && run.Precision != "fp16", b.Tokens ?? 0, [.. marked[b.Index]],
+                b.Index, b.Precision, b.Kind, PrecisionNames.IsBaseline(b.Precision) && !PrecisionNames.IsBaseline(run.Precision), b.Tokens ?? 0, [.. marked[b.Index]],
                 samples[b.Index].Count(s => s.Warmup), b.LoadMs)));
         }
 
@@ -78,7 +79,7 @@ public sealed class RunService(
     {
         var p = (await database.FirstAsync<ProvenanceRow>(
             """
-            select a.engine_version, a.engine_sha256, a.engine_build, a.isa, p.sha256 as pack_sha256, p.recipe, m.sha256 as source_sha256,
+            select a.engine_version, a.engine_sha256, a.engine_build, a.isa, p.sha256 as pack_sha256, p.recipe, p.id as pack_id, m.sha256 as source_sha256,
                 t.sha256 as token_file_sha256, a.plan, a.fingerprint, a.kernel, a.boot_id, a.transport
             from run r join pack p on p.id = r.pack_id join model m on m.id = r.model_id
             left join token_file t on t.id = r.token_file_id
@@ -92,7 +93,8 @@ public sealed class RunService(
             new { runId }, ct))!;
         return new ProvenanceView(
             p.EngineVersion, p.EngineSha256, p.EngineBuild, p.Isa, p.PackSha256, p.Recipe, p.SourceSha256, p.TokenFileSha256, p.Plan,
-            p.Fingerprint, p.Kernel, p.BootId, p.Transport ?? shells.Transport, (await database.ClusterIdAsync(ct)).ToString());
+            p.Fingerprint, p.Kernel, p.BootId, p.Transport ?? shells.Transport, (await database.ClusterIdAsync(ct)).ToString(),
+            (await assets.PackAsync(p.PackId, ct))?.Calibration);
     }
 
     private sealed class ProvenanceRow
@@ -103,6 +105,7 @@ public sealed class RunService(
         public string? Isa { get; init; }
         public string? PackSha256 { get; init; }
         public string? Recipe { get; init; }
+        public Guid PackId { get; init; }
         public string? SourceSha256 { get; init; }
         public string? TokenFileSha256 { get; init; }
         public string? Plan { get; init; }

@@ -1,4 +1,6 @@
 using AgileQuant.Engine;
+using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Domain;
 
 namespace AgileQuant.Orchestrator.Storage;
 
@@ -21,6 +23,8 @@ public sealed class ModelRow
     public string Sha256 { get; init; } = "";
     public long Bytes { get; init; }
     public DateTimeOffset CreatedAt { get; init; }
+
+    public ModelShape Shape => new(Layers, Dimension, FeedForward, Heads, KvHeads, VocabularySize);
 }
 
 /// <summary>A pack with the state of the job that makes it.</summary>
@@ -34,6 +38,16 @@ public sealed class PackRow
     public long? Bytes { get; init; }
     public string? State { get; init; }
     public string? Reason { get; init; }
+    public string RecipeSha { get; init; } = "";
+    public Guid? CalibrationId { get; init; }
+    public string? CalibrationDataset { get; init; }
+    public string? CalibrationTextSha256 { get; init; }
+    public string? CalibrationTokensSha256 { get; init; }
+
+    /// <summary>Null: its precision needs no calibration.</summary>
+    public CalibrationView? Calibration => CalibrationDataset is null ? null : PackOrder.CalibrationOf(Recipe) is { } used
+        ? new CalibrationView(CalibrationDataset, CalibrationTextSha256!, used.TokensSha256, used.Windows, used.Context)
+        : new CalibrationView(CalibrationDataset, CalibrationTextSha256!, CalibrationTokensSha256, null, null);
 }
 
 /// <summary>An evaluation text.</summary>
@@ -76,6 +90,12 @@ public sealed class AssetStore(Database database)
     private const string InsertArtifact =
         "insert into artifact (sha256, kind, bytes) values (@sha, @kind, @bytes) on conflict (sha256) do nothing";
 
+    private const string SelectPack = """
+        select p.*, n.state, n.reason, d.name as calibration_dataset, d.sha256 as calibration_text_sha256, t.sha256 as calibration_tokens_sha256
+        from pack p left join node_job n on n.kind = 'pack' and n.subject_id = p.id
+        left join token_file t on t.id = p.calibration_id left join dataset d on d.id = t.dataset_id
+        """;
+
     public Task<List<ModelRow>> ModelsAsync(CancellationToken ct) => database.QueryAsync<ModelRow>("select * from model order by name", null, ct);
 
     public Task<ModelRow?> ModelAsync(string name, CancellationToken ct) =>
@@ -84,12 +104,7 @@ public sealed class AssetStore(Database database)
     public Task<ModelRow?> ModelAsync(Guid id, CancellationToken ct) => database.FirstAsync<ModelRow>("select * from model where id = @id", new { id }, ct);
 
     public Task<List<PackRow>> PacksAsync(CancellationToken ct) =>
-        database.QueryAsync<PackRow>(
-            """
-            select p.*, n.state, n.reason from pack p left join node_job n on n.kind = 'pack' and n.subject_id = p.id
-            order by p.model_id, p.created_at, p.precision
-            """,
-            null, ct);
+        database.QueryAsync<PackRow>(SelectPack + " order by p.model_id, p.created_at, p.precision", null, ct);
 
     public async Task AddModelAsync(Guid id, string name, string source, ModelSummary m, CancellationToken ct)
     {
@@ -176,7 +191,7 @@ public sealed class AssetStore(Database database)
         database.ExecuteAsync(
             "update engine set version = @version, build = @build where sha256 = @sha and version = 'unknown'", new { sha, version, build }, ct);
 
-    public Task<PackRow?> PackAsync(Guid id, CancellationToken ct) => database.FirstAsync<PackRow>("select * from pack where id = @id", new { id }, ct);
+    public Task<PackRow?> PackAsync(Guid id, CancellationToken ct) => database.FirstAsync<PackRow>(SelectPack + " where p.id = @id", new { id }, ct);
 
     public Task<TokenFileRow?> TokenFileAsync(Guid id, CancellationToken ct) =>
         database.FirstAsync<TokenFileRow>("select * from token_file where id = @id", new { id }, ct);

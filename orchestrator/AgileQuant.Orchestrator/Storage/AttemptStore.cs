@@ -40,11 +40,13 @@ public sealed record NewAttempt(
     string Transport, string? Gate);
 
 /// <summary>What a block of an attempt came to.</summary>
+/// <param name="RowShare">Of a pruned pack's timing block: rows x layers that ran, as a share of all.</param>
 public sealed record StagedBlock(
-    int Index, string State, string? Reason, int? Tokens, double? LoadMs, long? PeakRss, IReadOnlyList<long> Ns, IReadOnlyList<long> WarmupNs);
+    int Index, string State, string? Reason, int? Tokens, double? LoadMs, long? PeakRss, IReadOnlyList<long> Ns, IReadOnlyList<long> WarmupNs,
+    double? RowShare = null);
 
-/// <summary>One window's NLLs of a run.</summary>
-public sealed record StagedWindow(Guid RunId, int Window, float[] Nll);
+/// <summary>One window's NLLs of a run, with a byte a target for a pruned pack: 1 where the predicting position stayed.</summary>
+public sealed record StagedWindow(Guid RunId, int Window, float[] Nll, byte[]? Survivors = null);
 
 /// <summary>A run's figures of one kind.</summary>
 public sealed record StagedResult(Guid RunId, string Kind, string Figures, string? Grade);
@@ -158,7 +160,7 @@ public sealed class AttemptStore(Database database, NodeIdentity node)
         await using var connection = await database.OpenAsync(ct);
         await ClearAsync(connection, lease, attempt, ct);
         await using (var copy = await connection.BeginBinaryImportAsync(
-            "copy staged_block (attempt_id, epoch, block, state, reason, tokens, load_ms, peak_rss) from stdin (format binary)", ct))
+            "copy staged_block (attempt_id, epoch, block, state, reason, tokens, load_ms, peak_rss, row_share) from stdin (format binary)", ct))
         {
             foreach (var b in outcome.Blocks)
             {
@@ -169,6 +171,7 @@ public sealed class AttemptStore(Database database, NodeIdentity node)
                 await WriteAsync(copy, b.Tokens, ct);
                 await WriteAsync(copy, b.LoadMs, ct);
                 await WriteAsync(copy, b.PeakRss, ct);
+                await WriteAsync(copy, b.RowShare, ct);
             }
 
             await copy.CompleteAsync(ct);
@@ -227,13 +230,14 @@ public sealed class AttemptStore(Database database, NodeIdentity node)
         NpgsqlConnection connection, DeviceLease lease, Guid attempt, IReadOnlyList<StagedWindow> windows, CancellationToken ct)
     {
         await using var copy = await connection.BeginBinaryImportAsync(
-            "copy staged_nll (attempt_id, epoch, run_id, window_index, nll) from stdin (format binary)", ct);
+            "copy staged_nll (attempt_id, epoch, run_id, window_index, nll, survivors) from stdin (format binary)", ct);
         foreach (var w in windows)
         {
             await StartRowAsync(copy, attempt, lease, ct);
             await copy.WriteAsync(w.RunId, ct);
             await copy.WriteAsync(w.Window, ct);
             await copy.WriteAsync(FloatBytes.Write(w.Nll), ct);
+            await copy.WriteAsync(w.Survivors, NpgsqlDbType.Bytea, ct);
         }
 
         await copy.CompleteAsync(ct);

@@ -38,9 +38,11 @@ public sealed class DeviceRow
 
     public DeviceFactsView? FactsView => Json.Read<DeviceFactsView>(Facts);
 
+    public SelfTestView? SelfTestView => Json.Read<SelfTestView>(Selftest);
+
     public DeviceView ToView() => new(
         Id, Name, Address, KindValue, StateValue, StateReason, HostKey, Owner, Epoch, CurrentJob, CreatedAt, LastSeenAt,
-        FactsView, Json.Read<SelfTestView>(Selftest), CheckRequested > CheckDone);
+        FactsView, SelfTestView, CheckRequested > CheckDone);
 }
 
 /// <summary>Rows of devices. Writes of a driver take its lease and change nothing when it is lost.</summary>

@@ -45,9 +45,14 @@ public sealed class HostUseStore(Database database, OrchestratorOptions options)
     public Task ReleaseAsync(Guid holder, CancellationToken ct) =>
         database.ExecuteAsync("delete from host_use where holder = @holder", new { holder }, ct);
 
-    /// <summary>What keeps <paramref name="holder"/> waiting, in words.</summary>
-    public async Task<string> BlockersAsync(string bootId, Guid holder, CancellationToken ct) =>
-        string.Join(", ", await database.QueryAsync<string>(
+    /// <summary>
+    /// What keeps <paramref name="holder"/> waiting, in words; null: whatever it was has just gone, so asking again may succeed.
+    /// </summary>
+    public async Task<string?> BlockersAsync(string bootId, Guid holder, CancellationToken ct)
+    {
+        var names = await database.QueryAsync<string>(
             "select what from host_use where boot_id = @bootId and holder <> @holder and until > clock_timestamp() order by asked_at limit 5",
-            new { bootId, holder }, ct));
+            new { bootId, holder }, ct);
+        return names.Count == 0 ? null : string.Join(", ", names);
+    }
 }

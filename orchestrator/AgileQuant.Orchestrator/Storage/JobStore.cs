@@ -37,6 +37,7 @@ public sealed class BlockRow
     public int? Tokens { get; init; }
     public double? LoadMs { get; init; }
     public long? PeakRss { get; init; }
+    public double? RowShare { get; init; }
     public Guid PackId { get; init; }
     public string? PackSha256 { get; init; }
     public long? PackBytes { get; init; }

@@ -164,25 +164,28 @@ public sealed class MatrixStore(Database database)
         public async Task<SharedIds> AddAsync(MatrixPlan plan)
         {
             var packs = new Dictionary<PlannedPack, Guid>();
-            foreach (var pack in plan.Packs.OrderBy(p => p.ModelId).ThenBy(p => p.Precision, StringComparer.Ordinal))
-                packs[pack] = await PackAsync(pack, plan.GroupSize);
             var tokens = new Dictionary<PlannedTokens, Guid>();
             foreach (var t in plan.Tokens.OrderBy(t => t.ModelId).ThenBy(t => t.DatasetId))
                 tokens[t] = await TokensAsync(t);
+            foreach (var pack in plan.Packs.OrderBy(p => p.ModelId).ThenBy(p => p.Precision, StringComparer.Ordinal))
+                packs[pack] = await PackAsync(pack, plan, tokens);
             foreach (var s in plan.Scores)
                 await ScoreAsync(s, packs[new PlannedPack(s.ModelId, s.Precision)], tokens[new PlannedTokens(s.ModelId, s.DatasetId)]);
             return new SharedIds(packs, tokens);
         }
 
-        private async Task<Guid> PackAsync(PlannedPack pack, int groupSize)
+        private async Task<Guid> PackAsync(PlannedPack pack, MatrixPlan plan, Dictionary<PlannedTokens, Guid> tokens)
         {
-            var recipe = PackRecipe.For(Precision.Parse(pack.Precision), groupSize);
+            var precision = Precision.Parse(pack.Precision);
+            var order = PackOrder.For(precision, plan.GroupSize, plan.Calibration?.Sha256);
+            var calibration = precision.NeedsCalibration ? tokens[new PlannedTokens(pack.ModelId, plan.Calibration!.Id)] : (Guid?)null;
             var id = await connection.QuerySingleAsync<Guid>(
                 """
-                insert into pack (id, model_id, precision, recipe, recipe_sha) values (@id, @ModelId, @Precision, @recipe, @Sha256)
-                on conflict (model_id, precision, recipe_sha) do update set recipe = excluded.recipe returning id
+                insert into pack (id, model_id, precision, recipe, recipe_sha, calibration_id)
+                values (@id, @ModelId, @Precision, @Text, @Sha256, @calibration)
+                on conflict (model_id, precision, recipe_sha) do update set recipe_sha = excluded.recipe_sha returning id
                 """,
-                new { id = Guid.CreateVersion7(), pack.ModelId, pack.Precision, recipe = recipe.ToCanonicalJson(), recipe.Sha256 });
+                new { id = Guid.CreateVersion7(), pack.ModelId, pack.Precision, order.Text, order.Sha256, calibration });
             await NodeJobAsync("pack", id);
             return id;
         }

@@ -46,6 +46,10 @@ public sealed class NodeJobStore(Database database, NodeIdentity node, Orchestra
     private const string Claimable = """
         (n.state = 'waiting' and n.not_before <= clock_timestamp() or n.state = 'running' and n.lease_until < clock_timestamp())
         and n.attempts < n.max_attempts
+        and (n.kind <> 'pack' or not exists (
+            select 1 from pack p join token_file t on t.id = p.calibration_id
+            where p.id = n.subject_id and (t.sha256 is null or exists (
+                select 1 from node_job u where u.kind = 'tokens' and u.subject_id = t.id and u.state <> 'done'))))
         and (n.kind <> 'score' or exists (
             select 1 from score s join pack p on p.id = s.pack_id join token_file t on t.id = s.token_file_id
             where s.id = n.subject_id and p.sha256 is not null and t.sha256 is not null and not exists (
@@ -103,14 +107,19 @@ public sealed class NodeJobStore(Database database, NodeIdentity node, Orchestra
             """,
             new { job.Id, job.Epoch, progress, lease = options.Lease }, ct) == 1;
 
-    public async Task<bool> FinishPackAsync(NodeJobRow job, string sha, long bytes, CancellationToken ct) =>
+    /// <param name="job">The claim.</param>
+    /// <param name="sha">SHA-256 of the pack.</param>
+    /// <param name="bytes">Its size.</param>
+    /// <param name="recipe">The complete recipe: with calibration, more than the order was. Null: as it was ordered.</param>
+    /// <param name="ct">Stops it.</param>
+    public async Task<bool> FinishPackAsync(NodeJobRow job, string sha, long bytes, string? recipe, CancellationToken ct) =>
         await database.ExecuteAsync(
             $"""
             with {FinishedCte}, kept as (
                 insert into artifact (sha256, kind, bytes) select @sha, 'pack', @bytes from finished on conflict (sha256) do nothing)
-            update pack set sha256 = @sha, bytes = @bytes from finished where pack.id = finished.subject_id
+            update pack set sha256 = @sha, bytes = @bytes, recipe = coalesce(@recipe, recipe) from finished where pack.id = finished.subject_id
             """,
-            new { job.Id, job.Epoch, sha, bytes }, ct) == 1;
+            new { job.Id, job.Epoch, sha, bytes, recipe }, ct) == 1;
 
     public async Task<bool> FinishTokensAsync(NodeJobRow job, string sha, long bytes, long ids, CancellationToken ct) =>
         await database.ExecuteAsync(
@@ -123,7 +132,7 @@ public sealed class NodeJobStore(Database database, NodeIdentity node, Orchestra
 
     /// <summary>Stores a score's windows and figures in one transaction, which does nothing when the claim is lost.</summary>
     public async Task<bool> FinishScoreAsync(
-        NodeJobRow job, IReadOnlyList<float[]> windows, string figures, string engine, string? isa, CancellationToken ct)
+        NodeJobRow job, IReadOnlyList<float[]> windows, IReadOnlyList<byte[]>? survivors, string figures, string engine, string? isa, CancellationToken ct)
     {
         await using var connection = await database.OpenAsync(ct);
         await using var transaction = await connection.BeginTransactionAsync(ct);
@@ -137,7 +146,7 @@ public sealed class NodeJobStore(Database database, NodeIdentity node, Orchestra
             new { job.Id, job.Epoch, windows = windows.Count, figures, engine, isa }, transaction);
         if (finished == 0)
             return false;
-        await CopyWindowsAsync(connection, job.SubjectId, windows, ct);
+        await CopyWindowsAsync(connection, job.SubjectId, windows, survivors, ct);
         await transaction.CommitAsync(ct);
         return true;
     }
@@ -214,6 +223,11 @@ public sealed class NodeJobStore(Database database, NodeIdentity node, Orchestra
             update node_job set state = 'failed', reason = coalesce(reason, 'the node that did it stopped, ' || attempts || ' times'),
                 finished_at = clock_timestamp()
             where state = 'running' and lease_until < clock_timestamp() and attempts >= max_attempts;
+            update node_job n set state = 'failed', reason = 'needs its calibration text tokenized, and that failed: ' || coalesce(f.reason, 'no reason given'),
+                finished_at = clock_timestamp()
+            from pack p, node_job f
+            where n.kind = 'pack' and n.state = 'waiting' and p.id = n.subject_id and f.state = 'failed'
+              and f.kind = 'tokens' and f.subject_id = p.calibration_id;
             update node_job n set state = 'failed', reason = 'needs a pack and a token file, and making them failed', finished_at = clock_timestamp()
             from score s, node_job f
             where n.kind = 'score' and n.state = 'waiting' and s.id = n.subject_id and f.state = 'failed'
@@ -242,16 +256,18 @@ public sealed class NodeJobStore(Database database, NodeIdentity node, Orchestra
             where id = @Id and epoch = @Epoch and state = 'running' returning subject_id)
         """;
 
-    private static async Task CopyWindowsAsync(NpgsqlConnection connection, Guid score, IReadOnlyList<float[]> windows, CancellationToken ct)
+    private static async Task CopyWindowsAsync(
+        NpgsqlConnection connection, Guid score, IReadOnlyList<float[]> windows, IReadOnlyList<byte[]>? survivors, CancellationToken ct)
     {
         await using var copy = await connection.BeginBinaryImportAsync(
-            "copy score_window (score_id, window_index, nll) from stdin (format binary)", ct);
+            "copy score_window (score_id, window_index, nll, survivors) from stdin (format binary)", ct);
         foreach (var (index, nll) in windows.Index())
         {
             await copy.StartRowAsync(ct);
             await copy.WriteAsync(score, ct);
             await copy.WriteAsync(index, ct);
             await copy.WriteAsync(FloatBytes.Write(nll), ct);
+            await copy.WriteAsync(survivors?[index], NpgsqlTypes.NpgsqlDbType.Bytea, ct);
         }
 
         await copy.CompleteAsync(ct);

@@ -1,9 +1,11 @@
+using AgileQuant.Orchestrator.Contracts;
 using AgileQuant.Orchestrator.Measurement;
 
 namespace AgileQuant.Orchestrator.Storage;
 
 /// <summary>Figures of a whole text's score, as they stand in score.figures.</summary>
-public sealed record ScoreFigures(Estimate Perplexity, Estimate? DeltaPercent);
+/// <param name="Survivors">Pruned packs only; fp16's part comes with the comparison.</param>
+public sealed record ScoreFigures(Estimate Perplexity, Estimate? DeltaPercent, SurvivorView? Survivors = null);
 
 /// <summary>Something that can be compared now: a board's perplexity with the node's score of the same pack.</summary>
 public sealed class ComparableResult
@@ -22,6 +24,7 @@ public sealed class ComparableScore
     public Guid ScoreId { get; init; }
     public Guid BaselineId { get; init; }
     public string Figures { get; init; } = "";
+    public string Convention { get; init; } = "";
 }
 
 /// <summary>Rows of scores and NLLs, for comparisons.</summary>
@@ -40,7 +43,7 @@ public sealed class ScoreStore(Database database)
     public Task<List<ComparableScore>> ComparableScoresAsync(CancellationToken ct) =>
         database.QueryAsync<ComparableScore>(
             """
-            select s.id as score_id, b.id as baseline_id, s.figures
+            select s.id as score_id, b.id as baseline_id, s.figures, s.convention
             from score s join pack p on p.id = s.pack_id
             join pack f on f.model_id = p.model_id and f.precision = 'fp16'
             join score b on b.pack_id = f.id and b.token_file_id = s.token_file_id and b.convention = s.convention
@@ -60,6 +63,11 @@ public sealed class ScoreStore(Database database)
             where score_id = @score and (@indexes::int[] is null or window_index = any(@indexes)) order by window_index
             """,
             new { score, indexes = indexes?.ToArray() }, ct));
+
+    /// <summary>Masks of a pruned pack's score in the order of its windows; empty: it prunes nothing.</summary>
+    public async Task<IReadOnlyList<byte[]>> ScoreSurvivorsAsync(Guid score, CancellationToken ct) =>
+        await database.QueryAsync<byte[]>(
+            "select survivors from score_window where score_id = @score and survivors is not null order by window_index", new { score }, ct);
 
     public Task SetAgreementAsync(Guid result, double difference, CancellationToken ct) =>
         database.ExecuteAsync(

@@ -1,4 +1,5 @@
 using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Domain;
 using AgileQuant.Orchestrator.Measurement;
 
 namespace AgileQuant.Orchestrator.Storage;
@@ -17,7 +18,7 @@ public sealed class ViewStore(Database database)
 
     private const string SelectRun = """
         select r.id, r.matrix_id, r.device_id, d.name as device, d.kind as device_kind, d.state as device_state, d.state_reason as device_reason,
-            m.name as model, m.random_weights, r.precision, r.workload, r.state, r.reason, r.convention, p.bytes as pack_bytes, n.state as pack_state,
+            m.name as model, m.random_weights, r.precision, r.workload, r.workload_index, r.state, r.reason, r.convention, p.bytes as pack_bytes, n.state as pack_state,
             sp.figures as speed, sp.grade, pp.figures as perplexity, pp.node_agreement, s.figures as full_figures, s.windows as full_windows,
             exists (select 1 from block b join job j on j.id = b.job_id where b.run_id = r.id and j.state = 'running') as running,
             (select max(j.reason) from block b join job j on j.id = b.job_id where b.run_id = r.id and j.state = 'waiting') as job_reason
@@ -47,10 +48,14 @@ public sealed class ViewStore(Database database)
         if (await database.FirstAsync<MatrixRow>(SelectMatrix + " where m.id = @id", new { id }, ct) is not { } matrix)
             return null;
         var runs = await database.QueryAsync<RunRow>(
-            SelectRun + " where r.matrix_id = @id order by r.workload_index, m.name, d.name, array_position(array['fp16','w8a8','w4a8','w4a4'], r.precision)",
+            SelectRun + " where r.matrix_id = @id order by r.workload_index, m.name, d.name",
             new { id }, ct);
-        return new MatrixView(matrix.ToSummary(), Json.Read<MatrixSpec>(matrix.Spec)!, [.. runs.Select(r => r.ToView())], await JobsAsync(id, ct));
+        return new MatrixView(matrix.ToSummary(), Json.Read<MatrixSpec>(matrix.Spec)!, InOrder(runs), await JobsAsync(id, ct));
     }
+
+    /// <summary>Within workload, model and device by precision.</summary>
+    private static List<RunSummaryView> InOrder(List<RunRow> runs) =>
+        [.. runs.GroupBy(r => (r.WorkloadIndex, r.Model, r.Device)).SelectMany(g => PrecisionNames.InOrder(g, r => r.Precision)).Select(r => r.ToView())];
 
     public async Task<RunSummaryView?> RunAsync(Guid id, CancellationToken ct) =>
         (await database.FirstAsync<RunRow>(SelectRun + " where r.id = @id", new { id }, ct))?.ToView();
@@ -116,6 +121,7 @@ public sealed class ViewStore(Database database)
         public bool RandomWeights { get; init; }
         public string Precision { get; init; } = "";
         public string Workload { get; init; } = "";
+        public int WorkloadIndex { get; init; }
         public string State { get; init; } = "";
         public string? Reason { get; init; }
         public string? Convention { get; init; }
@@ -160,7 +166,7 @@ public sealed class ViewStore(Database database)
                 NodeAgreement = NodeAgreement is { } d && double.IsFinite(d) ? d : null,
                 Full = full is null ? null : new FullPerplexityView(
                     PerplexityFigures.Name(Convention!, FullWindows ?? 0, true), full.Perplexity.Value, full.Perplexity.StandardError,
-                    full.DeltaPercent?.Value, full.DeltaPercent?.StandardError, FullWindows ?? 0),
+                    full.DeltaPercent?.Value, full.DeltaPercent?.StandardError, FullWindows ?? 0, full.Survivors),
             };
         }
     }

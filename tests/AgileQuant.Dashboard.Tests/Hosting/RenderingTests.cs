@@ -71,4 +71,50 @@ public sealed class RenderingTests
         html.ShouldContain("This board shows no temperature");
         html.ShouldNotContain("NaN");
     }
+
+    [Fact]
+    public async Task A_pruned_run_shows_survivors_with_fp16_on_the_same_tokens_and_says_why()
+    {
+        var html = await RenderAsync<SurvivorFacts>(new()
+        {
+            [nameof(SurvivorFacts.Board)] = new SurvivorView(11.5, 11.25, 0.812),
+            [nameof(SurvivorFacts.Whole)] = new SurvivorView(12.5, null, 0.8),
+        });
+        html.ShouldContain("11.500 on 81% of tokens; fp16 on the same tokens 11.250. Whole text: 12.500 on 80% of tokens; fp16 on the same tokens not there yet");
+        html.ShouldContain("Why three perplexities?");
+    }
+
+    [Fact]
+    public async Task A_rate_shows_the_faster_16_bit_path_and_the_rows_that_were_computed()
+    {
+        var rate = new RateView(260, 1, 12, 0, 260, 260, new(2.6, 2.5, 2.7, 6), null, "bf16", new(2, 1.9, 2.1, 6), 0.83);
+        var html = await RenderAsync<RateCard>(new() { [nameof(RateCard.Title)] = "Prefill", [nameof(RateCard.Rate)] = rate });
+        html.ShouldContain("2.00&#xD7;");
+        html.ShouldContain("over bf16");
+        html.ShouldContain("83%");
+        var plain = await RenderAsync<RateCard>(new() { [nameof(RateCard.Title)] = "Prefill", [nameof(RateCard.Rate)] = rate with { Best16 = "fp16", RowShare = null } });
+        plain.ShouldNotContain("over fp16<");
+        plain.ShouldNotContain("Rows computed");
+    }
+
+    [Fact]
+    public async Task Provenance_names_the_calibration_text()
+    {
+        var provenance = new ProvenanceView(null, null, null, null, null, "{}", null, null, null, null, null, null, "OpenSSH", "c",
+            new CalibrationView("docs-train", "aa", "3f2a99887766554433", 64, 512));
+        var html = await RenderAsync<ProvenanceTable>(new() { [nameof(ProvenanceTable.Provenance)] = provenance });
+        html.ShouldContain("docs-train, 64 windows of 512 ids, tokens 3f2a99887766");
+        html.ShouldContain("Why a calibration text?");
+    }
+
+    [Fact]
+    public async Task A_precision_with_options_heads_its_column_and_names_its_cells()
+    {
+        var matrix = new FakeBench().Matrices[1];
+        var run = matrix.Runs.First(r => r is { Device: "pi5", Precision: "w4a8", Workload: "speed" }) with { Precision = "w4a8+gptq+prune0.2" };
+        var spec = matrix.Spec with { Precisions = ["w4a8+gptq+prune0.2"] };
+        var html = await RenderAsync<HeatMapTable>(new() { [nameof(HeatMapTable.Group)] = HeatMap.Build(matrix with { Spec = spec, Runs = [run] }, Metric.GenerationSpeedup)[0] });
+        html.ShouldContain(">w4a8&#x2B;gptq&#x2B;prune0.2</th>");
+        html.ShouldContain("data-testid=\"cell-pi5-random-150m-w4a8&#x2B;gptq&#x2B;prune0.2-speed\"");
+    }
 }

@@ -61,6 +61,20 @@ public sealed class HeatMapTests
     }
 
     [Fact]
+    public void A_cell_explains_the_faster_16_bit_path_the_rows_and_the_three_perplexities()
+    {
+        var speed = HeatMap.Cell(WithRate(new(40, 1, 18, 0, 41, 39, new(1.82, 1.75, 1.89, 6), null, "bf16", new(1.4, 1.3, 1.5, 6), 0.83)), Metric.GenerationSpeedup);
+        speed.Value.ShouldBe(1.82, "the colour goes by fp16");
+        speed.Explanation.ShouldContain("Over bf16, the fastest 16-bit path here: 1.40× (1.30–1.50×).");
+        speed.Explanation.ShouldContain("83% of the rows were computed");
+
+        var run = Run(RunState.Complete);
+        var delta = HeatMap.Cell(run with { Perplexity = run.Perplexity! with { Survivors = new(5, 4.9, 0.8) } }, Metric.PerplexityDelta);
+        delta.Value.ShouldBe(run.Perplexity!.DeltaPercent, "survivors never make a difference");
+        delta.Explanation.ShouldContain("Survivors only (80% of tokens): 5.000; fp16 on the same tokens: 4.900.");
+    }
+
+    [Fact]
     public void Too_few_blocks_show_the_ratio_without_an_interval()
     {
         var cell = HeatMap.Cell(WithRate(new(40, 1, 9, 0, 41, 39, new(1.82, null, null, 3), null)), Metric.GenerationSpeedup);

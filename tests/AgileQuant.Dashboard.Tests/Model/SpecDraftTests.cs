@@ -55,7 +55,29 @@ public sealed class SpecDraftTests
             _draft.Precisions.Add(precision);
         }
 
-        _draft.ToSpec([]).Precisions.ShouldBe(["fp16", "w4a4", "w4a8+gptq"]);
+        _draft.ToSpec([]).Precisions.ShouldBe(["fp16", "w4a8+gptq", "w4a4"]);
+    }
+
+    [Fact]
+    public void A_precision_that_needs_it_asks_for_a_calibration_text_and_only_then_the_spec_has_one()
+    {
+        _draft.Devices.Add("pi5");
+        _draft.Models.Add("sample-llama");
+        _draft.Calibration = "sdk-train";
+        _draft.ToSpec(FakeAssets.Models()).Calibration.ShouldBeNull();
+        _draft.Add("W4A8+TRIP+gptq").ShouldBeNull();
+        _draft.Added.ShouldBe(["w4a8+gptq+trip"]);
+        _draft.ToSpec(FakeAssets.Models()).Calibration.ShouldBe("sdk-train");
+        _draft.Calibration = null;
+        _draft.Missing(FakeAssets.Models()).ShouldHaveSingleItem().ShouldContain("w4a8+gptq+trip needs one");
+    }
+
+    [Fact]
+    public void A_precision_that_does_not_exist_is_refused_in_words_and_not_picked()
+    {
+        _draft.Add("w4a8+fast").ShouldNotBeNull().ShouldContain("'fast' is unknown");
+        _draft.Added.ShouldBeEmpty();
+        _draft.Precisions.ShouldBe(["fp16", "w8a8", "w4a8", "w4a4"], ignoreOrder: true);
     }
 
     [Fact]

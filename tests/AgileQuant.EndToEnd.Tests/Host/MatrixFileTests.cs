@@ -11,7 +11,8 @@ public class MatrixFileTests
         name: shelf
         devices: [pi4, pi5]
         models: tinyllama
-        precisions: [fp16, w4a8]
+        precisions: [fp16, w4a8, w4a4+gptq+trip]
+        calibration: train
         workloads:
           - name: chat
             models: [tinyllama]
@@ -36,6 +37,8 @@ public class MatrixFileTests
         spec.Name.ShouldBe("shelf");
         spec.Devices.ShouldBe(["pi4", "pi5"]);
         spec.Models.ShouldBe(["tinyllama"]);
+        spec.Precisions.ShouldBe(["fp16", "w4a8", "w4a4+gptq+trip"]);
+        spec.Calibration.ShouldBe("train");
         spec.Workloads[0].Models.ShouldBe(["tinyllama"]);
         (spec.Workloads[0] with { Models = [] }).ShouldBe(new WorkloadSpec("chat", [], 512, 64, 4, null, null, null));
         (spec.Workloads[1] with { Models = [] }).ShouldBe(new WorkloadSpec("workload-2", [], null, null, 0, "wikitext2", "llama.cpp-512", null));

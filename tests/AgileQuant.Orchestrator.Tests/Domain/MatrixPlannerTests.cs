@@ -16,7 +16,7 @@ public sealed class MatrixPlannerTests
             new(Guid.NewGuid(), "random", RandomWeights: true, HasTokenizer: false, 2048),
             new(Guid.NewGuid(), "mute", RandomWeights: false, HasTokenizer: false, 512),
         ],
-        [new(Guid.NewGuid(), "text")]);
+        [new(Guid.NewGuid(), "text", "sha-of-text"), new(Guid.NewGuid(), "copy", "sha-of-text"), new(Guid.NewGuid(), "train", "sha-of-train")]);
 
     private static readonly WorkloadSpec Speed = new("speed", [], 64, 16, 0, null, null, null);
     private static readonly WorkloadSpec Quality = new("quality", [], null, null, 0, "text", "llama.cpp-128", 4);
@@ -98,6 +98,52 @@ public sealed class MatrixPlannerTests
     }
 
     [Fact]
+    public void Precisions_have_one_spelling_everywhere()
+    {
+        var spec = SpecRules.Complete(Spec(Speed, Quality) with { Precisions = ["W4A8+TRIP+gptq", "w4a8+gptq+trip", "w4a4+log2"], Calibration = "train" });
+        spec.Precisions.ShouldBe(["w4a8+gptq+trip", "w4a4"]);
+        var plan = Plan(spec);
+        plan.Runs.Select(r => r.Precision).Distinct().ShouldBe(["fp16", "w4a8+gptq+trip", "w4a4"]);
+        plan.Calibration!.Name.ShouldBe("train");
+        plan.Tokens.Count.ShouldBe(2, "the text that is scored and the one for calibration");
+    }
+
+    [Fact]
+    public void A_calibration_text_that_nothing_needs_is_not_used()
+    {
+        var plan = Plan(Spec(Speed) with { Calibration = "train" });
+        plan.Calibration.ShouldBeNull();
+        plan.Tokens.ShouldBeEmpty();
+        plan.Warnings.ShouldContain(w => w.Contains("train is not used"));
+    }
+
+    [Fact]
+    public void A_model_with_random_weights_is_calibrated_on_random_ids_and_that_is_said()
+    {
+        var plan = Plan(Spec(Speed) with { Models = ["random"], Precisions = ["w4a8+gptq"], Calibration = "train" });
+        plan.Tokens.ShouldHaveSingleItem();
+        plan.Warnings.ShouldContain(w => w.Contains("calibrated on random ids"));
+    }
+
+    [Fact]
+    public void A_device_without_the_instruction_is_named_before_bf16_is_skipped_there()
+    {
+        var old = Everything with { Devices = [Everything.Devices[0] with { Kernels = ["fp16", "w8a8"] }] };
+        MatrixPlanner.Plan(Spec(Speed) with { Precisions = ["fp16", "bf16"] }, old).Warnings.ShouldContain(w => w.Contains("pi4") && w.Contains("no bf16 instruction"));
+        Plan(Spec(Speed) with { Precisions = ["fp16", "bf16"] }).Warnings.ShouldBeEmpty("nobody knows yet");
+    }
+
+    [Fact]
+    public void A_workload_may_be_for_some_precisions_only_and_always_has_the_baseline()
+    {
+        var plan = Plan(Spec(Speed with { Precisions = ["w8a8"] }, Quality) with { Precisions = ["fp16", "w8a8", "w4a4+gptq"], Calibration = "train" });
+        plan.Runs.Where(r => r.Workload == "speed").Select(r => r.Precision).ShouldBe(["fp16", "w8a8"]);
+        plan.Jobs.Single(j => j.Kind == "timing").Blocks.Select(b => b.Precision).Distinct().ShouldBe(["fp16", "w8a8"], ignoreOrder: true);
+        plan.Runs.Count(r => r.Workload == "quality").ShouldBe(3);
+        Should.Throw<UserErrorException>(() => Plan(Spec(Speed with { Precisions = ["w4a8"] }))).Message.ShouldContain("not among the matrix's precisions");
+    }
+
+    [Fact]
     public void A_device_that_is_away_gives_a_warning_not_an_error() =>
         Plan(Spec(Speed) with { Devices = ["away"] }).Warnings.ShouldContain(w => w.Contains("away is offline now (no route)"));
 
@@ -119,6 +165,12 @@ public sealed class MatrixPlannerTests
         { "group", Spec(Speed) with { Policy = new PolicySpec(GroupSize: 48) }, "groupSize" },
         { "rounds", Spec(Speed) with { Policy = new PolicySpec(Rounds: 0) }, "rounds" },
         { "name", Spec(Speed) with { Name = new string('x', 101) }, "name" },
+        { "no calibration", Spec(Speed) with { Precisions = ["w4a8+gptq"] }, "w4a8+gptq needs a calibration text: add 'calibration: DATASET'" },
+        { "calibration", Spec(Speed) with { Precisions = ["w4a8+gptq"], Calibration = "nope" }, "no dataset 'nope' to calibrate on" },
+        { "calibrated on what is scored", Spec(Quality) with { Precisions = ["w4a8+gptq"], Calibration = "text" }, "is the text that perplexity is measured on" },
+        { "a copy of what is scored", Spec(Quality) with { Precisions = ["w4a8+gptq"], Calibration = "copy" }, "(as text: the same content)" },
+        { "cannot read it", Spec(Speed) with { Models = ["mute"], Precisions = ["w8a8+trip"], Calibration = "train" }, "without a tokenizer" },
+        { "long name", Spec(Speed) with { Precisions = ["w4a8+gptq+asym+trip-static+mixed+uniform+low0.125+prune-paper0.125+kv8"] }, "more than 64 characters" },
         { "nothing runs", Spec(Speed) with { Devices = ["arm"] }, "Nothing would run" },
     };
 

@@ -149,6 +149,60 @@ public sealed class OutcomeTests
     }
 
     [Fact]
+    public void A_pruned_run_has_three_perplexities_and_its_difference_counts_every_token()
+    {
+        var folder = Directory.CreateTempSubdirectory("nll");
+        try
+        {
+            string Write(string name, byte[] bytes)
+            {
+                var path = Path.Combine(folder.FullName, name);
+                File.WriteAllBytes(path, bytes);
+                return path;
+            }
+
+            NllFile File0(byte[]? mask) => new(Write("1", FloatBytes.Write([1, 4])), 2, 1, mask is null ? null : Write("1.u8", mask));
+            OutcomeInput Input(NllFile pruned) => Scored("w8a8+prune0.2", new() { [0] = new(Write("0", FloatBytes.Write([1, 2])), 2, 1), [1] = pruned });
+
+            var staged = OutcomeStaging.Make(Input(File0([1, 0])));
+            var view = Json.Read<PerplexityView>(staged.Results.Single(r => r.RunId == W8).Figures)!;
+            view.DeltaPercent!.Value.ShouldBe(100 * (Math.Exp(1) - 1), 1e-4, "all tokens, the pruned one too");
+            view.Survivors!.Value.ShouldBe(Math.Exp(1), 1e-6);
+            view.Survivors.BaselineValue!.Value.ShouldBe(Math.Exp(1), 1e-6);
+            view.Survivors.Share.ShouldBe(0.5);
+            staged.Windows.Where(w => w.RunId == W8).Select(w => w.Survivors![0]).ShouldBe([(byte)1, (byte)0]);
+            staged.Windows.Where(w => w.RunId == Fp16).ShouldAllBe(w => w.Survivors == null);
+
+            OutcomeStaging.Make(Input(File0(null))).Results.ShouldHaveSingleItem().RunId.ShouldBe(Fp16, "without its mask a pruned block is done again");
+            Should.Throw<InvalidDataException>(() => OutcomeStaging.Make(Input(File0([1, 7])))).Message.ShouldContain("neither 0 nor 1");
+            Should.Throw<InvalidDataException>(() => OutcomeStaging.Make(Input(File0([1])))).Message.ShouldContain("has 1 bytes");
+        }
+        finally
+        {
+            folder.Delete(true);
+        }
+    }
+
+    private static OutcomeInput Scored(string precision, Dictionary<int, NllFile> files) => new(
+        Attempt, new JobRow { Kind = "perplexity", Settings = Json.Write(Settings) },
+        [Row(0, "fp16", kind: "perplexity"), Row(1, precision, kind: "perplexity")], [],
+        new AttemptOutcome("done", [Done(0), Done(1)], files, "avx2", null), 1, [], new Dictionary<Guid, GateRecord>(), null, new Dictionary<Guid, Dictionary<int, float[]>>(), 8);
+
+    [Fact]
+    public void A_killed_engines_mask_is_named_in_its_journal()
+    {
+        const string journal = """
+            {"seq":0,"ms":0,"event":"window","block":2,"window":0,"targets":3,"nll_sum":1}
+            {"seq":1,"ms":1,"event":"block","block":2,"state":"done","nll_file":"nll-2.f32","nll_sha256":"aa","survivors_file":"survivors-2.u8","survivors_sha256":"bb","row_share":0.75}
+
+            """;
+        var events = AttemptOutcome.ReadJournal(Encoding.UTF8.GetBytes(journal));
+        var (done, windows, targets) = AttemptOutcome.ScoredBlocksOf(events).ShouldHaveSingleItem();
+        (done.SurvivorsFile, done.SurvivorsSha256, windows, targets).ShouldBe(("survivors-2.u8", "bb", 1, 3));
+        AttemptOutcome.FromJournal(events).Blocks.ShouldHaveSingleItem().RowShare.ShouldBe(0.75);
+    }
+
+    [Fact]
     public void Perplexity_is_compared_with_the_baseline_of_the_same_windows()
     {
         var folder = Directory.CreateTempSubdirectory("nll");

@@ -50,6 +50,44 @@ public sealed class FiguresTests
             .ShouldBe(Speedup.TooFewBlocks);
     }
 
+    [Theory]
+    [InlineData(130, "bf16", 2)]
+    [InlineData(80, "fp16", 2.6)]
+    public void Speedup_over_the_best_16_bit_path_names_it(double bf16, string best, double ratio)
+    {
+        var blocks = new List<TimedBlock>();
+        for (var round = 0; round < 6; round++)
+        {
+            blocks.Add(Block(3 * round, round, "fp16", 100));
+            blocks.Add(Block(3 * round + 1, round, "bf16", bf16));
+            blocks.Add(Block(3 * round + 2, round, "w8a8+prune0.2", 260) with { RowShare = 0.8 });
+        }
+
+        var rate = SpeedFigures.Of("w8a8+prune0.2", blocks, null, "avx512", 2).Prefill!;
+        rate.Speedup!.Ratio.ShouldBe(2.6, 1e-6);
+        rate.Best16.ShouldBe(best);
+        rate.OverBest16!.Ratio.ShouldBe(ratio, 1e-6);
+        rate.OverBest16.Low.ShouldNotBeNull();
+        rate.RowShare!.Value.ShouldBe(0.8, 1e-9);
+        var own = SpeedFigures.Of(best, blocks, null, "avx512", 2).Prefill!;
+        (own.Best16, own.OverBest16, own.RowShare).ShouldBe((best, null, null));
+    }
+
+    [Fact]
+    public void Survivors_are_averaged_by_the_convention_and_compared_on_the_same_tokens()
+    {
+        float[][] pruned = [[1, 9, 3], [2, 9, 9]], fp16 = [[1, 5, 1], [1, 5, 5]];
+        byte[][] masks = [[1, 0, 1], [1, 0, 0]];
+        var pooled = PerplexityFigures.OnSurvivors(pruned, masks, fp16, byWindow: false)!;
+        pooled.Value.ShouldBe(Math.Exp((1 + 3 + 2) / 3.0), 1e-9);
+        pooled.BaselineValue!.Value.ShouldBe(Math.Exp(1), 1e-9);
+        pooled.Share.ShouldBe(0.5, 1e-9);
+        PerplexityFigures.OnSurvivors(pruned, masks, null, byWindow: true)!.Value.ShouldBe(Math.Exp((2 + 2) / 2.0), 1e-9);
+        PerplexityFigures.OnSurvivors(pruned, masks, null, byWindow: true)!.BaselineValue.ShouldBeNull();
+        PerplexityFigures.OnSurvivors([[1, 2]], [[0, 0]], null, byWindow: true).ShouldBeNull("nothing survived");
+        Should.Throw<ArgumentException>(() => PerplexityFigures.OnSurvivors(pruned, [[1, 0, 1]], null, byWindow: true));
+    }
+
     [Fact]
     public void Perplexity_is_the_exponential_of_the_mean_and_its_error_is_clustered_by_window()
     {

@@ -37,6 +37,27 @@ public sealed class AcceptanceTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Masks_of_survivors_and_shares_of_rows_are_kept_with_what_they_belong_to()
+    {
+        var job = await TestJob.CreateAsync(Store, TestJob.Quality, precisions: ["fp16", "w8a8+prune-paper0.2"]);
+        var attempt = await job.StartAttemptAsync();
+        var pruned = job.Plan.Runs.Single(r => r.Precision.Contains("prune", StringComparison.Ordinal)).Id;
+        var outcome = job.Complete() with
+        {
+            Blocks = [.. job.Complete().Blocks.Select(b => b with { RowShare = b.Index == 1 ? 0.85 : null })],
+            Windows = [new StagedWindow(job.Plan.Runs[0].Id, 0, [1, 2, 3]), new StagedWindow(pruned, 0, [1, 2, 3], [1, 0, 1])],
+        };
+        await job.Attempts.StageAsync(job.Lease, attempt, outcome, Ct);
+        await job.Attempts.AcceptAsync(job.Lease, attempt, "done", null, TimeSpan.Zero, Ct);
+
+        (await Store.ScalarAsync<byte[]>("select survivors from nll where run_id = @pruned", new { pruned })).ShouldBe([1, 0, 1]);
+        (await CountAsync("nll where survivors is null")).ShouldBe(1);
+        (await job.Jobs.BlocksAsync(job.Job.Id, Ct)).Select(b => b.RowShare).ShouldBe([null, 0.85]);
+        var wrong = Store.ExecuteAsync("update nll set survivors = '\\x01'::bytea where run_id = @pruned", new { pruned });
+        (await Should.ThrowAsync<Npgsql.PostgresException>(wrong)).ConstraintName.ShouldBe("nll_survivors");
+    }
+
+    [Fact]
     public async Task Many_acceptances_at_once_accept_once()
     {
         var job = await TestJob.CreateAsync(Store, TestJob.Speed);

@@ -45,7 +45,7 @@ public sealed class SettlingTests : IAsyncLifetime
         {
             claimed.Kind.ShouldBe("score");
             (await FinishedAsync(job.Matrix)).ShouldBeFalse();
-            await jobs.FinishScoreAsync(claimed, [[1f, 2f], [2f, 3f]], figures, "engine", null, Ct);
+            await jobs.FinishScoreAsync(claimed, [[1f, 2f], [2f, 3f]], null, figures, "engine", null, Ct);
             await jobs.SweepAsync(Ct);
         }
 
@@ -164,7 +164,7 @@ public sealed class SettlingTests : IAsyncLifetime
         (await jobs.RemakeAsync(made[0].Sha256, Ct)).ShouldBeTrue("it is on its way");
         (await job.Jobs.NextAsync(job.Lease.DeviceId, Ct)).ShouldBeNull();
         while (await jobs.ClaimAsync(Ct) is { } claimed)
-            (await jobs.FinishPackAsync(claimed, made[0].Sha256, 10, Ct)).ShouldBeTrue();
+            (await jobs.FinishPackAsync(claimed, made[0].Sha256, 10, null, Ct)).ShouldBeTrue();
         (await job.Jobs.NextAsync(job.Lease.DeviceId, Ct)).ShouldNotBeNull();
     }
 }

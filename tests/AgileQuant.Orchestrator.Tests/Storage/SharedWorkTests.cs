@@ -45,9 +45,9 @@ public sealed class SharedWorkTests : IAsyncLifetime
         taken.Id.ShouldBe(old.Id);
         var (wrong, right) = (new string('b', 64), new string('c', 64));
         (await first.RenewAsync(old, 0.5, Ct)).ShouldBeFalse();
-        (await first.FinishPackAsync(old, wrong, 1, Ct)).ShouldBeFalse();
-        (await second.FinishPackAsync(taken, right, 1, Ct)).ShouldBeTrue();
-        (await first.FinishPackAsync(old, wrong, 1, Ct)).ShouldBeFalse();
+        (await first.FinishPackAsync(old, wrong, 1, null, Ct)).ShouldBeFalse();
+        (await second.FinishPackAsync(taken, right, 1, null, Ct)).ShouldBeTrue();
+        (await first.FinishPackAsync(old, wrong, 1, null, Ct)).ShouldBeFalse();
         (await Store.ScalarAsync<string>("select sha256 from pack where id = @SubjectId", new { old.SubjectId })).ShouldBe(right);
     }
 
@@ -64,6 +64,45 @@ public sealed class SharedWorkTests : IAsyncLifetime
 
         await jobs.SweepAsync(Ct);
         (await Store.ScalarAsync<long>("select count(*) from node_job where kind = 'score' and state = 'failed'")).ShouldBe(2);
+    }
+
+    [Fact]
+    public async Task A_calibrated_pack_waits_for_its_tokens_and_keeps_the_complete_recipe()
+    {
+        await TestJob.AddMatrixAsync(Store, await Store.AddDeviceAsync(), TestJob.Speed, precisions: ["fp16", "w4a8+gptq"], calibration: "other");
+        var jobs = await NodeJobsAsync("a");
+        var claimed = new List<NodeJobRow>();
+        for (var job = await jobs.ClaimAsync(Ct); job is not null; job = await jobs.ClaimAsync(Ct))
+            claimed.Add(job);
+        claimed.Select(j => j.Kind).ShouldBe(["tokens", "pack"], "the fp16 pack needs no tokens, the calibrated one waits");
+        (await jobs.FinishTokensAsync(claimed[0], new string('d', 64), 10, 5000, Ct)).ShouldBeTrue();
+
+        var pack = (await jobs.ClaimAsync(Ct)).ShouldNotBeNull();
+        pack.Kind.ShouldBe("pack");
+        var assets = new AssetStore(Store.Database);
+        var ordered = (await assets.PackAsync(pack.SubjectId, Ct))!;
+        ordered.Calibration.ShouldBe(new CalibrationView("other", new string('b', 64), new string('d', 64), null, null));
+        var complete = Engine.PackRecipe.For(Engine.Precision.Parse("w4a8+gptq"), 32, new Engine.CalibrationText(new string('d', 64), 9, 512)).ToCanonicalJson();
+        (await jobs.FinishPackAsync(pack, new string('e', 64), 1, complete, Ct)).ShouldBeTrue();
+        var made = (await assets.PackAsync(pack.SubjectId, Ct))!;
+        made.Recipe.ShouldBe(complete);
+        made.Calibration!.Describe().ShouldBe("other, 9 windows of 512 ids, tokens dddddddddddd…");
+
+        await TestJob.AddMatrixAsync(Store, await Store.ScalarAsync<Guid>("select id from device"), TestJob.Speed, precisions: ["fp16", "w4a8+gptq"], calibration: "other");
+        (await Store.ScalarAsync<long>("select count(*) from pack")).ShouldBe(2, "the same order is the same pack");
+        (await assets.PackAsync(pack.SubjectId, Ct))!.Recipe.ShouldBe(complete, "a second order leaves the complete recipe");
+    }
+
+    [Fact]
+    public async Task A_calibrated_pack_fails_with_its_tokens_and_says_why()
+    {
+        await TestJob.AddMatrixAsync(Store, await Store.AddDeviceAsync(), TestJob.Speed, precisions: ["fp16", "w8a8+trip"], calibration: "other");
+        var jobs = await NodeJobsAsync("a");
+        var tokens = (await jobs.ClaimAsync(Ct))!;
+        await jobs.FailAsync(tokens, "the text is gone", final: true, TimeSpan.Zero, Ct);
+        await jobs.SweepAsync(Ct);
+        (await Store.ScalarAsync<string>("select n.reason from node_job n join pack p on p.id = n.subject_id where n.state = 'failed' and p.precision = 'w8a8+trip'"))!
+            .ShouldContain("the text is gone");
     }
 
     [Fact]

@@ -41,11 +41,11 @@ internal sealed class TestJob
 
     public static WorkloadSpec Quality { get; } = new("quality", [], null, null, 1, "text", "llama.cpp-8", 2);
 
-    public static async Task<TestJob> CreateAsync(TestStore store, WorkloadSpec workload, int maxAttempts = 3)
+    public static async Task<TestJob> CreateAsync(TestStore store, WorkloadSpec workload, int maxAttempts = 3, string[]? precisions = null)
     {
         var node = await store.AddNodeAsync();
         var device = await store.AddDeviceAsync();
-        var (matrix, plan) = await AddMatrixAsync(store, device, workload, maxAttempts);
+        var (matrix, plan) = await AddMatrixAsync(store, device, workload, maxAttempts, precisions);
         var packs = new string('a', 64);
         await store.ExecuteAsync(
             """
@@ -59,7 +59,8 @@ internal sealed class TestJob
     }
 
     /// <summary>Stores a matrix on a device, with a model and a text of its own names.</summary>
-    public static async Task<(Guid Id, MatrixPlan Plan)> AddMatrixAsync(TestStore store, Guid device, WorkloadSpec workload, int maxAttempts = 3)
+    public static async Task<(Guid Id, MatrixPlan Plan)> AddMatrixAsync(
+        TestStore store, Guid device, WorkloadSpec workload, int maxAttempts = 3, string[]? precisions = null, string? calibration = null)
     {
         var sha = new string('a', 64);
         await store.ExecuteAsync(
@@ -69,13 +70,26 @@ internal sealed class TestJob
                 vocabulary_size, random_weights, has_tokenizer, source, sha256, bytes)
             values (@model, 'model', 'llama', 1, 1, 32, 32, 1, 1, 512, 10, false, true, 'test', @sha, 1) on conflict do nothing;
             insert into dataset (id, name, format, sha256, bytes) values (@dataset, 'text', 'text', @sha, 1) on conflict do nothing;
+            insert into artifact (sha256, kind, bytes) values (@otherSha, 'dataset', 1) on conflict do nothing;
+            insert into dataset (id, name, format, sha256, bytes) values (@other, 'other', 'text', @otherSha, 1) on conflict do nothing;
             """,
-            new { sha, model = Guid.CreateVersion7(), dataset = Guid.CreateVersion7() });
+            new
+            {
+                sha,
+                otherSha = new string('b', 64),
+                model = Guid.CreateVersion7(),
+                dataset = Guid.CreateVersion7(),
+                other = Guid.CreateVersion7(),
+            });
         var catalogue = new Catalogue(
             [new PlannableDevice(device, "board", DeviceKind.Real, DeviceState.Ready, null)],
             [new PlannableModel(await store.ScalarAsync<Guid>("select id from model"), "model", false, true, 512)],
-            [new PlannableDataset(await store.ScalarAsync<Guid>("select id from dataset"), "text")]);
-        var spec = new MatrixSpec("matrix", ["board"], ["model"], ["fp16", "w8a8"], [workload], new PolicySpec(Rounds: 1, MaxAttempts: maxAttempts));
+            [
+                new PlannableDataset(await store.ScalarAsync<Guid>("select id from dataset where name = 'text'"), "text", sha),
+                new PlannableDataset(await store.ScalarAsync<Guid>("select id from dataset where name = 'other'"), "other", new string('b', 64)),
+            ]);
+        var spec = new MatrixSpec("matrix", ["board"], ["model"], precisions ?? ["fp16", "w8a8"], [workload],
+            new PolicySpec(Rounds: 1, MaxAttempts: maxAttempts), calibration);
         var plan = MatrixPlanner.Plan(spec, catalogue);
         return (await new MatrixStore(store.Database).AddAsync(spec, plan, "tester", Ct), plan);
     }

@@ -1,6 +1,7 @@
 using AgileQuant.Dashboard.Hosting;
 using AgileQuant.Dashboard.Model;
 using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Domain;
 using Microsoft.AspNetCore.Components;
 using Microsoft.Extensions.Logging;
 
@@ -20,6 +21,9 @@ public sealed partial class NewMatrix : IDisposable
     private IReadOnlyList<string> _missing = [];
     private MatrixPlanView? _plan;
     private string _dataset = "";
+    private string _calibration = "";
+    private string _precision = "";
+    private string? _precisionError;
     private string? _planError;
     private string? _loadError;
     private bool _loaded;
@@ -65,6 +69,18 @@ public sealed partial class NewMatrix : IDisposable
         return PlanSoonAsync();
     }
 
+    private Task AddPrecisionAsync()
+    {
+        _precisionError = _draft.Add(_precision);
+        if (_precisionError is not null)
+        {
+            return Task.CompletedTask;
+        }
+
+        _precision = "";
+        return PlanSoonAsync();
+    }
+
     /// <summary>Plans after a short pause in typing; a newer change replaces an older plan that is still being worked out.</summary>
     private async Task PlanSoonAsync()
     {
@@ -77,6 +93,8 @@ public sealed partial class NewMatrix : IDisposable
         _planning = CancellationTokenSource.CreateLinkedTokenSource(_gone.Token);
         var ct = _planning.Token;
         _draft.Dataset = _dataset.Length == 0 ? null : _dataset;
+        _calibration = _calibration == _dataset ? "" : _calibration; // what is scored is no longer offered
+        _draft.Calibration = _calibration.Length == 0 ? null : _calibration;
         _missing = _draft.Missing(_models);
         (_plan, _planError) = (null, null);
         if (_missing.Count > 0)
@@ -135,9 +153,12 @@ public sealed partial class NewMatrix : IDisposable
     private static string Meaning(string precision) => precision switch
     {
         "fp16" => "the baseline",
+        "bf16" => "a second 16-bit path, where the CPU has it",
         "w8a8" => "8-bit weights and activations",
         "w4a8" => "4-bit weights, 8-bit activations",
-        _ => "4-bit weights and activations",
+        "w4a4" => "4-bit weights and activations",
+        _ when PrecisionNames.NeedsCalibration(precision) => "with a calibration text",
+        _ => "with options",
     };
 
     public void Dispose()
