@@ -23,6 +23,7 @@ int aq_cmd_info(const struct aq_args *args);
 int aq_cmd_sample(const struct aq_args *args);
 int aq_cmd_selftest(const struct aq_args *args);
 int aq_cmd_roofline(const struct aq_args *args);
+int aq_cmd_kernels(const struct aq_args *args);
 int aq_cmd_run(const struct aq_args *args);
 int aq_cmd_start(const struct aq_args *args);
 int aq_cmd_adopt(const struct aq_args *args);

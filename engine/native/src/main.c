@@ -13,6 +13,8 @@ static const struct command {
     {"sample", "ms loop! sysfs proc", "[--ms 500] [--loop] [--sysfs DIR] [--proc DIR]", aq_cmd_sample},
     {"selftest", "isa quick!", "[--isa X] [--quick]", aq_cmd_selftest},
     {"roofline", "threads", "[--threads N]", aq_cmd_roofline},
+    {"kernels", "isa kernel m n k group threads ms",
+     "[--isa X] [--kernel K] [--m 512] [--n 5632] [--k 2048] [--group 32] [--threads N] [--ms 400]", aq_cmd_kernels},
     {"run", "root* job* store", "--root R --job A [--store DIR]", aq_cmd_run},
     {"start", "root* job* cluster* epoch* store", "--root R --job A --cluster C --epoch N [--store DIR]", aq_cmd_start},
     {"adopt", "root* cluster* epoch*", "--root R --cluster C --epoch N", aq_cmd_adopt},

@@ -81,6 +81,11 @@ isas_now=$isas; accumulate "accumulators equal big integers ($isas)" "$x64"
 [ -n "$san" ] && accumulate "accumulators, sanitized" "$san"
 [ -n "$arm" ] && [ -n "$qemu" ] && { isas_now="scalar neon"; accumulate "accumulators on cortex-a72" "$qemu" -cpu cortex-a72 "$arm"; }
 
+check "kernels are measured" sh -c "'$x64' kernels --m 7 --n 40 --k 70 --ms 1 --threads 2 | python3 -c '
+import json, sys
+lines = [json.loads(l) for l in sys.stdin]
+assert len(lines) == 7 * $(echo $isas | wc -w) and all(l[\"gop_s\"] > 0 for l in lines), lines'"
+
 # ---- forward pass ----
 arm_cpus="cortex-a72 max"
 pack random-tokens "$work/t.aqtk" --vocab 96 --count 300

@@ -81,6 +81,10 @@ struct aq_kernels {
     void (*product[AQ_FORMATS])(const struct aq_product *p);
     bool bf16_dot; // BF16 by an instruction for it, in its order of additions; else in that of F16
 
+    // The format's multiply instruction alone, in registers: runs `rounds` times a fixed block, returns the operations
+    // (2 a multiply-add). NULL: not known.
+    uint64_t (*peak[AQ_FORMATS])(size_t rounds);
+
     // Element-wise parts. The same C, and the same order of additions, on every instruction set.
     void (*widen)(float *dst, const uint16_t *src, size_t n);
     void (*narrow)(uint16_t *dst, const float *src, size_t n);

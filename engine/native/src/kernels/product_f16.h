@@ -2,6 +2,7 @@
 // Included once by each instruction set, which defines before:
 //
 //   F16_VECTORS, F16_MR    vectors of 16 outputs; rows of a tile
+//   F16_WIDE               panels side by side for many rows
 //   F16_SINGLE             panels side by side for a single row, which is bound by memory and by its chains' latency
 //   f16_vector             the type; f16_zero(), f16_load(from), f16_save(to, v), f16_add(a, b)
 //   f16_widen(bf16, from)  from fp16, or bf16 when the constant says so
@@ -10,31 +11,47 @@
 #include "kernels.h"
 #include "tiles.h"
 
-enum { F16_PANEL = 16, F16_LANES = F16_PANEL / F16_VECTORS };
+enum { F16_PANEL = 16, F16_LANES = F16_PANEL / F16_VECTORS, F16_TOGETHER = 8, F16_ROWS = 10 * F16_MR };
 
-// One tile over one block of inputs; weights widened (wide) or of 16 bits (narrow). Adds to y when `add`.
-AQ_INLINE void f16_tile(const bool bf16, const int rows, const float *x, size_t ldx, const float *wide,
-                        const uint16_t *narrow, size_t k, float *y, size_t ldy, size_t columns, bool add) {
-    f16_vector acc[F16_MR][F16_VECTORS];
+// One tile over one block of inputs: `panels` panels side by side, `stride` apart; weights widened (wide, one panel
+// only) or of 16 bits (narrow). Adds to y when `add`. (columns: outputs from the first panel on.)
+AQ_INLINE void f16_tile(const bool bf16, const int rows, const int panels, const float *x, size_t ldx,
+                        const float *wide, const uint16_t *narrow, size_t stride, size_t k, float *y, size_t ldy,
+                        size_t columns, bool add) {
+    f16_vector acc[F16_MR][F16_WIDE][F16_VECTORS];
     AQ_UNROLL
     for (int r = 0; r < rows; r++) {
         AQ_UNROLL
-        for (int v = 0; v < F16_VECTORS; v++) acc[r][v] = f16_zero();
+        for (int c = 0; c < panels; c++) {
+            AQ_UNROLL
+            for (int v = 0; v < F16_VECTORS; v++) acc[r][c][v] = f16_zero();
+        }
     }
     for (size_t i = 0; i < k; i++) {
-        f16_vector w[F16_VECTORS];
+        f16_vector w[F16_WIDE][F16_VECTORS];
         AQ_UNROLL
-        for (size_t v = 0; v < F16_VECTORS; v++)
-            w[v] = wide ? f16_load(wide + i * F16_PANEL + v * F16_LANES)
-                        : f16_widen(bf16, narrow + i * F16_PANEL + v * F16_LANES);
+        for (size_t c = 0; c < (size_t)panels; c++) {
+            AQ_UNROLL
+            for (size_t v = 0; v < F16_VECTORS; v++)
+                w[c][v] = wide ? f16_load(wide + i * F16_PANEL + v * F16_LANES)
+                               : f16_widen(bf16, narrow + c * stride + i * F16_PANEL + v * F16_LANES);
+        }
         AQ_UNROLL
         for (int r = 0; r < rows; r++) {
             AQ_UNROLL
-            for (int v = 0; v < F16_VECTORS; v++) acc[r][v] = f16_fma(acc[r][v], w[v], x + (size_t)r * ldx + i);
+            for (int c = 0; c < panels; c++) {
+                AQ_UNROLL
+                for (int v = 0; v < F16_VECTORS; v++)
+                    acc[r][c][v] = f16_fma(acc[r][c][v], w[c][v], x + (size_t)r * ldx + i);
+            }
         }
     }
     AQ_UNROLL
-    for (int r = 0; r < rows; r++) f16_store(y + (size_t)r * ldy, acc[r], columns, add);
+    for (int r = 0; r < rows; r++) {
+        AQ_UNROLL
+        for (size_t c = 0; c < (size_t)panels; c++)
+            f16_store(y + (size_t)r * ldy + c * F16_PANEL, acc[r][c], columns - c * F16_PANEL, add);
+    }
 }
 
 AQ_INLINE void f16_single_row(const bool bf16, const int panels, const struct aq_product *p, size_t panel) {
@@ -76,31 +93,48 @@ AQ_INLINE void f16_single_row(const bool bf16, const int panels, const struct aq
     }
 }
 
-// A widened block (16 KiB) stays in the first-level cache for all rows, the rows' 256 inputs in the second-level one
-// for all panels. Few rows take the weights as they are.
-AQ_INLINE void f16_many_rows(const bool bf16, const struct aq_product *p) {
+// Panels `first` to `last`, one block of inputs, `m` rows from `top` on. Where widening is cheap beside the products of
+// F16_WIDE panels, their 16-bit blocks (8 KiB a panel) stay in the first-level cache for all rows; else one widened
+// block (16 KiB) does.
+AQ_INLINE void f16_block(const bool bf16, const struct aq_product *p, size_t first, size_t last, size_t start,
+                         size_t top, size_t m) {
     const struct aq_matrix *w = p->w;
-    for (size_t start = 0; start < w->k; start += AQ_F16_BLOCK) {
-        size_t k = aq_min(AQ_F16_BLOCK, w->k - start);
-        for (size_t panel = p->first; panel < p->last; panel++) {
-            size_t columns = w->n - panel * F16_PANEL;
-            const uint16_t *narrow = (const uint16_t *)w->weights + (panel * w->stride + start) * F16_PANEL;
-            const float *x = p->x + start;
-            float *y = p->y + panel * F16_PANEL, *wide = p->scratch;
-            if (p->m <= F16_MR) {
-#define TILE(rows)                                                                                                     \
-    f16_tile(bf16, rows, x + row * p->ldx, p->ldx, NULL, narrow, k, y + row * p->ldy, p->ldy, columns, start > 0)
-                AQ_FOR_TILES(p->m, F16_MR, TILE);
+    size_t k = aq_min(AQ_F16_BLOCK, w->k - start), stride = w->stride * F16_PANEL;
+    const float *x = p->x + top * p->ldx + start;
+    for (size_t panel = first; panel < last;) {
+        size_t columns = w->n - panel * F16_PANEL;
+        const uint16_t *narrow = (const uint16_t *)w->weights + panel * stride + start * F16_PANEL;
+        float *y = p->y + top * p->ldy + panel * F16_PANEL, *wide = NULL;
+#define TILE_OF(panels, rows)                                                                                          \
+    f16_tile(bf16, rows, panels, x + row * p->ldx, p->ldx, wide, narrow, stride, k, y + row * p->ldy, p->ldy, columns, \
+             start > 0)
+        if (F16_WIDE > 1 && panel + F16_WIDE <= last) {
+#define TILE(rows) TILE_OF(F16_WIDE, rows)
+            AQ_FOR_TILES(m, F16_MR, TILE);
 #undef TILE
-                continue;
-            }
-            for (size_t i = 0; i < k * F16_PANEL; i += F16_LANES) f16_save(wide + i, f16_widen(bf16, narrow + i));
-#define TILE(rows)                                                                                                     \
-    f16_tile(bf16, rows, x + row * p->ldx, p->ldx, wide, NULL, k, y + row * p->ldy, p->ldy, columns, start > 0)
-            AQ_FOR_TILES(p->m, F16_MR, TILE);
-#undef TILE
+            panel += F16_WIDE;
+            continue;
         }
+        if (F16_WIDE == 1 && m > F16_MR) {
+            wide = p->scratch;
+            for (size_t i = 0; i < k * F16_PANEL; i += F16_LANES) f16_save(wide + i, f16_widen(bf16, narrow + i));
+        }
+#define TILE(rows) TILE_OF(1, rows)
+        AQ_FOR_TILES(m, F16_MR, TILE);
+#undef TILE
+#undef TILE_OF
+        panel++;
     }
+}
+
+// F16_ROWS rows at a time, so that their blocks of 256 inputs and what they have of y, which every block adds to, stay
+// in the second-level cache for a few panels.
+AQ_INLINE void f16_many_rows(const bool bf16, const struct aq_product *p) {
+    for (size_t panel = p->first; panel < p->last; panel += F16_TOGETHER)
+        for (size_t top = 0; top < p->m; top += F16_ROWS)
+            for (size_t start = 0; start < p->w->k; start += AQ_F16_BLOCK)
+                f16_block(bf16, p, panel, aq_min(panel + F16_TOGETHER, p->last), start, top,
+                          aq_min(F16_ROWS, p->m - top));
 }
 
 AQ_INLINE void f16_product(const bool bf16, const struct aq_product *p) {

@@ -11,6 +11,9 @@
 
 enum { AVX2_NR = 16, AVX2_MR = 6 };
 
+uint64_t avx2_peak_fma(size_t rounds);
+uint64_t avx2_peak_i8(size_t rounds);
+uint64_t avx2_peak_i4(size_t rounds);
 void avx2_pack_i8(int8_t *dst, const int8_t *src, size_t n, size_t k);
 void avx2_pack_i4(uint8_t *dst, const uint8_t *src, size_t n, size_t padded);
 void avx2_product_f16(const struct aq_product *p);

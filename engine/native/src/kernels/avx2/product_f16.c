@@ -3,6 +3,7 @@
 
 #define F16_VECTORS 2
 #define F16_MR AVX2_MR
+#define F16_WIDE 1
 #define F16_SINGLE 4
 typedef __m256 f16_vector;
 

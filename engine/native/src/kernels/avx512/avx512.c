@@ -14,9 +14,8 @@ bool avx512_supported(void) {
            __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
-// The larger of a block of widened fp16 weights and a panel of unpacked int4 weights (k rounded to a group).
 size_t avx512_scratch_bytes(size_t k) {
-    return aq_max(AQ_F16_BLOCK * 16 * sizeof(float), aq_round_up(k, 128) * I4_NR);
+    return avx512_scratch_i4(k); // int4 alone needs some
 }
 
 void avx512_widen(float *dst, const uint16_t *src, size_t n) {
@@ -41,6 +40,7 @@ const struct aq_kernels aq_kernels_avx512 = {
     .panel = {F16_NR, I8_NR, I4_NR, F16_NR},
     .pack_bf16 = aq_pack_f16,
     .product = {AVX512_PRODUCTS, avx512_product_bf16},
+    .peak = {AVX512_PEAKS, avx512_peak_fma},
     AVX512_COMMON,
     AQ_ELEMENTWISE,
 };

@@ -1,8 +1,9 @@
-// fp16 and bf16 products: weights widened, fp16 by vcvtph2ps, fp32 FMA; tiles of 12 rows x 16 outputs.
+// fp16 and bf16 products: weights widened, fp16 by vcvtph2ps, fp32 FMA; tiles of 12 rows x 32 outputs.
 #include "avx512.h"
 
 #define F16_VECTORS 1
 #define F16_MR 12
+#define F16_WIDE 2
 #define F16_SINGLE 4
 typedef __m512 f16_vector;
 

@@ -16,6 +16,7 @@ const struct aq_kernels aq_kernels_avx512bf16 = {
     .pack_bf16 = avx512_pack_bf16,
     .product = {AVX512_PRODUCTS, avx512_product_bf16_dot},
     .bf16_dot = true,
+    .peak = {AVX512_PEAKS, avx512_peak_bf16},
     AVX512_COMMON,
     AQ_ELEMENTWISE,
 };

@@ -21,12 +21,6 @@ AQ_INLINE __m512i pair(const int16_t *x) {
     return _mm512_set1_epi32(both);
 }
 
-// By hand: clang 16 crashes on bf16 vectors that come from a broadcast.
-AQ_INLINE __m512 dot(__m512 acc, __m512i a, __m512i b) {
-    __asm__("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
-    return acc;
-}
-
 // `pairs` pairs of inputs from `start` on.
 AQ_INLINE void tile(const int rows, const struct aq_product *p, size_t row, size_t panel, size_t start, size_t pairs) {
     size_t ld = p->rows->ld, output = panel * BF16_NR, columns = p->w->n - output;
@@ -49,7 +43,7 @@ AQ_INLINE void tile(const int rows, const struct aq_product *p, size_t row, size
         for (int r = 0; r < rows; r++) {
             __m512i both = pair(x + (size_t)r * ld);
             AQ_UNROLL
-            for (size_t v = 0; v < VECTORS; v++) acc[r][v] = dot(acc[r][v], weight[v], both);
+            for (size_t v = 0; v < VECTORS; v++) acc[r][v] = avx512_dot_bf16(acc[r][v], weight[v], both);
         }
     }
     AQ_UNROLL

@@ -3,6 +3,7 @@
 
 #define F16_VECTORS 4
 #define F16_MR NEON_MR
+#define F16_WIDE 1
 #define F16_SINGLE 1
 typedef float32x4_t f16_vector;
 
