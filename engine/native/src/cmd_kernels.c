@@ -170,11 +170,12 @@ static bool make_data(struct data *d, const struct aq_kernels *kernels, const st
     d->y = (void *)part[9];
     d->scratch = part[10];
     for (size_t i = 0; i < s->m * ldx; i++) d->x[i] = (float)(i * 2654435761u % 1021) / 1021.0f - 0.5f;
+    const struct aq_input plain = {0};
     for (size_t row = 0; row < s->m && kind->format != AQ_F16; row++) {
         if (kind->format == AQ_BF16)
             kernels->round_bf16(&d->rows, row, d->x + row * ldx, s->k);
         else
-            kernels->quantize(&d->rows, row, d->x + row * ldx, s->k, kind->limit);
+            kernels->quantize(&d->rows, row, d->x + row * ldx, s->k, &plain);
     }
     return true;
 }
