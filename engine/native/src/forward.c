@@ -1,6 +1,8 @@
 // The pass over the layers, logits and NLL.
 #include "session.h"
 
+#include "kernels/half.h"
+
 #include <string.h>
 
 // Something done to one row of the session, shared out among the threads by rows.
@@ -31,13 +33,20 @@ static void normalize(const struct aq_session *s, float *dst, const float *x, co
         s->kernels->rmsnorm(dst, x, norm->weight, m->dim, m->epsilon);
 }
 
-// The input of a layer's linears, quantized where they multiply integers.
-static void linear_input(struct aq_session *s, const struct aq_layer *layer, enum aq_place place, size_t row,
-                         const float *x, size_t k) {
-    if (!aq_model_quantized(s->model)) return;
+// A row that linears read: rounded to bf16 in place, quantized to integers, or left as it is.
+static void linear_input(struct aq_session *s, int limit, const struct aq_input *input, size_t row, float *x,
+                         size_t k) {
     struct aq_rows rows = s->quantized;
-    rows.limit = layer->limit[place];
-    s->kernels->quantize(&rows, row, x, k, &layer->input[place]);
+    rows.limit = limit;
+    if (aq_model_quantized(s->model))
+        s->kernels->quantize(&rows, row, x, k, input);
+    else if (s->model->base == AQ_BASE_BF16)
+        s->kernels->round_bf16(&rows, row, x, k);
+}
+
+static void layer_input(struct aq_session *s, const struct aq_layer *layer, enum aq_place place, size_t row, float *x,
+                        size_t k) {
+    linear_input(s, layer->limit[place], &layer->input[place], row, x, k);
 }
 
 // What the linear before added to the residual stream. norm_after: `norm` then takes the sum.
@@ -56,7 +65,7 @@ static void norm_to_input(struct aq_session *s, const struct aq_layer *layer, en
         memcpy(normed, x, s->model->dim * sizeof *x);
     else
         normalize(s, normed, x, norm);
-    linear_input(s, layer, place, row, normed, s->model->dim);
+    layer_input(s, layer, place, row, normed, s->model->dim);
 }
 
 static void position_and_norm(struct aq_session *s, const struct aq_layer *layer, size_t row) {
@@ -78,7 +87,7 @@ static void attention_in(struct aq_session *s, const struct aq_layer *layer, siz
 }
 
 static void attention_out(struct aq_session *s, const struct aq_layer *layer, size_t row) {
-    linear_input(s, layer, AQ_ATTN_OUT, row, s->mixed + row * s->ld, s->model->dim);
+    layer_input(s, layer, AQ_ATTN_OUT, row, s->mixed + row * s->ld, s->model->dim);
 }
 
 static void feed_forward_in(struct aq_session *s, const struct aq_layer *layer, size_t row) {
@@ -95,7 +104,7 @@ static void feed_forward_mid(struct aq_session *s, const struct aq_layer *layer,
         s->kernels->relu(gate, m->ffn);
     else
         s->kernels->gelu(gate, m->ffn);
-    linear_input(s, layer, AQ_FFN_MID, row, gate, m->ffn);
+    layer_input(s, layer, AQ_FFN_MID, row, gate, m->ffn);
 }
 
 static void layer_out(struct aq_session *s, const struct aq_layer *layer, size_t row) {
@@ -131,7 +140,7 @@ static void run_layer(struct aq_session *s, size_t index) {
 
     aq_attention_run(s, index);
 
-    if (aq_model_quantized(m)) each_row(s, layer, attention_out);
+    if (m->base != AQ_BASE_FP16) each_row(s, layer, attention_out);
     struct aq_products o = products(s, layer, AQ_ATTN_OUT);
     aq_products_add(&o, &layer->o, s->mixed, s->ld, s->qkv, s->ld_qkv);
     aq_products_run(&o);
@@ -149,6 +158,16 @@ static void run_layer(struct aq_session *s, size_t index) {
     each_row(s, layer, layer_out);
 }
 
+static void embedding_row(const struct aq_session *s, float *dst, size_t token) {
+    const struct aq_model *m = s->model;
+    const uint16_t *row = m->embedding + token * m->width;
+    if (m->base != AQ_BASE_BF16) {
+        s->kernels->widen(dst, row, m->width);
+        return;
+    }
+    for (size_t i = 0; i < m->width; i++) dst[i] = aq_bf16_to_float(row[i]);
+}
+
 // Embeddings of the tokens, then everything that comes before the first layer.
 static bool embed(struct aq_session *s, const int32_t *ids, size_t count, struct aq_error *err) {
     const struct aq_model *m = s->model;
@@ -157,7 +176,7 @@ static bool embed(struct aq_session *s, const int32_t *ids, size_t count, struct
     for (size_t i = 0; i < count; i++) {
         if (ids[i] < 0 || (size_t)ids[i] >= m->vocab)
             return aq_fail(err, "tokens", "token %d is outside the vocabulary of %zu", ids[i], m->vocab);
-        s->kernels->widen(to + i * ld, m->embedding + (size_t)ids[i] * m->width, m->width);
+        embedding_row(s, to + i * ld, (size_t)ids[i]);
     }
     if (s->embedded) {
         struct aq_products in = {.s = s, .m = count};
@@ -186,7 +205,7 @@ bool aq_session_forward(struct aq_session *s, const int32_t *ids, size_t count, 
 
 const float *aq_session_logits(struct aq_session *s, size_t first, size_t rows) {
     const struct aq_model *m = s->model;
-    const float *x = s->normed + first * s->ld;
+    float *x = s->normed + first * s->ld;
     size_t ld = s->ld;
     if (s->embedded) {
         struct aq_products out = {.s = s, .m = rows};
@@ -195,12 +214,8 @@ const float *aq_session_logits(struct aq_session *s, size_t first, size_t rows) 
         x = s->embedded;
         ld = s->ld_width;
     }
-    if (aq_model_quantized(m)) { // the head is int8 x int8, whatever the other linears are
-        const struct aq_input plain = {0};
-        s->quantized.limit = 127;
-        for (size_t row = 0; row < rows; row++)
-            s->kernels->quantize(&s->quantized, row, x + row * ld, m->width, &plain);
-    }
+    const struct aq_input plain = {0}; // the head of integer models is int8 x int8, whatever the other linears are
+    for (size_t row = 0; row < rows; row++) linear_input(s, 127, &plain, row, x + row * ld, m->width);
     struct aq_products head = {.s = s, .m = rows, .limit = 127};
     aq_products_add(&head, &m->output, x, ld, s->logits, m->vocab);
     aq_products_run(&head);

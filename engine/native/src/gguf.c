@@ -234,6 +234,30 @@ bool aq_gguf_is_string(const struct aq_gguf *g, const char *name, const char *va
            memcmp(key->value, value, key->length) == 0;
 }
 
+const char *aq_gguf_string(const struct aq_gguf *g, const char *name, size_t *length) {
+    const struct aq_gguf_key *key = aq_gguf_find(g, name);
+    if (!key || key->type != GGUF_STRING) return NULL;
+    *length = (size_t)key->length;
+    return (const char *)key->value;
+}
+
+static bool element_at(const struct aq_gguf *g, const char *name, uint32_t type, uint64_t count, uint64_t index,
+                       void *out) {
+    const struct aq_gguf_key *key = aq_gguf_find(g, name);
+    if (!key || key->type != GGUF_ARRAY || key->element_type != type || key->count != count || index >= count)
+        return false;
+    memcpy(out, key->value + index * 4, 4);
+    return true;
+}
+
+bool aq_gguf_uint_at(const struct aq_gguf *g, const char *name, uint64_t count, uint64_t index, uint32_t *out) {
+    return element_at(g, name, GGUF_U32, count, index, out);
+}
+
+bool aq_gguf_float_at(const struct aq_gguf *g, const char *name, uint64_t count, uint64_t index, float *out) {
+    return element_at(g, name, GGUF_F32, count, index, out);
+}
+
 const struct aq_gguf_tensor *aq_gguf_tensor(const struct aq_gguf *g, const char *name) {
     struct aq_gguf_tensor key = {.name = name, .name_length = strlen(name)};
     return bsearch(&key, g->tensors, g->tensor_count, sizeof *g->tensors, compare_tensors);
@@ -253,11 +277,11 @@ const void *aq_gguf_data(const struct aq_gguf *g, const char *name, uint32_t typ
         return NULL;
     }
     if (t->type != type) {
-        aq_fail(err, "model-unsupported", "tensor %s has type %u, this precision needs %u (0 F32, 1 F16, 24 I8)", name,
-                t->type, type);
+        aq_fail(err, "model-unsupported",
+                "tensor %s has type %u, this precision needs %u (0 F32, 1 F16, 24 I8, 30 BF16)", name, t->type, type);
         return NULL;
     }
-    uint64_t bytes, unit = type == AQ_TENSOR_F32 ? 4 : type == AQ_TENSOR_F16 ? 2 : 1;
+    uint64_t bytes, unit = type == AQ_TENSOR_F32 ? 4 : type == AQ_TENSOR_I8 ? 1 : 2;
     if (__builtin_mul_overflow(t->elements, unit, &bytes) || bytes > g->data_size - t->offset) {
         aq_fail(err, "model-corrupt", "tensor %s reaches beyond the end of the file; it was cut off", name);
         return NULL;

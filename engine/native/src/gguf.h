@@ -22,7 +22,7 @@ enum aq_gguf_type {
 };
 
 // Tensor types of the file format that a pack may use (ggml's numbers).
-enum { AQ_TENSOR_F32 = 0, AQ_TENSOR_F16 = 1, AQ_TENSOR_I8 = 24 };
+enum { AQ_TENSOR_F32 = 0, AQ_TENSOR_F16 = 1, AQ_TENSOR_I8 = 24, AQ_TENSOR_BF16 = 30 };
 
 struct aq_gguf_key {
     const char *name; // not NUL-terminated
@@ -61,6 +61,11 @@ bool aq_gguf_uint(const struct aq_gguf *g, const char *name, uint64_t *out);
 bool aq_gguf_float(const struct aq_gguf *g, const char *name, double *out);
 bool aq_gguf_is_true(const struct aq_gguf *g, const char *name); // a bool that is there and true
 bool aq_gguf_is_string(const struct aq_gguf *g, const char *name, const char *value);
+// Its text, not NUL-terminated; NULL when it is absent or no string.
+const char *aq_gguf_string(const struct aq_gguf *g, const char *name, size_t *length);
+// Element `index` of an array of exactly `count` elements of `type`, U32 or F32; false when it is anything else.
+bool aq_gguf_uint_at(const struct aq_gguf *g, const char *name, uint64_t count, uint64_t index, uint32_t *out);
+bool aq_gguf_float_at(const struct aq_gguf *g, const char *name, uint64_t count, uint64_t index, float *out);
 const struct aq_gguf_tensor *aq_gguf_tensor(const struct aq_gguf *g, const char *name);
 
 // The tensor's data if it has exactly this type and shape (size1 = 0: one dimension) and lies within the file.

@@ -43,7 +43,7 @@ bool aq_model_load(struct aq_model *m, const char *path, const struct aq_kernels
         aq_fail(err, "memory", "out of memory for %zu layers", m->layers);
         goto failed;
     }
-    if (aq_model_read_tensors(m, err)) return true;
+    if (aq_model_read_options(m, err) && aq_model_read_tensors(m, err)) return true;
 failed:
     aq_model_free(m);
     return false;

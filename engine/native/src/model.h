@@ -1,12 +1,12 @@
-// A pack (docs/packed-model.md) in memory, its weights packed for one set of kernels. model_shape.c reads what the keys
-// say, model_load.c the tensors.
+// A pack (docs/packed-model.md) in memory, its weights packed for one set of kernels. model_shape.c and
+// model_options.c read what the keys say, model_load.c the tensors.
 #ifndef AQ_MODEL_H
 #define AQ_MODEL_H
 
 #include "gguf.h"
 #include "kernels/kernels.h"
 
-enum aq_base { AQ_BASE_FP16, AQ_BASE_W8A8, AQ_BASE_W4A8, AQ_BASE_W4A4, AQ_BASES };
+enum aq_base { AQ_BASE_FP16, AQ_BASE_BF16, AQ_BASE_W8A8, AQ_BASE_W4A8, AQ_BASE_W4A4, AQ_BASES };
 
 enum aq_norm_kind { AQ_RMSNORM, AQ_LAYERNORM };
 enum aq_activation { AQ_SWIGLU, AQ_RELU, AQ_GELU };
@@ -22,6 +22,9 @@ struct aq_architecture {
     bool embedding_norm; // a norm follows the embedding
 };
 
+// Rows that leave after a layer's attention: those of low importance, or in the paper's way a share of the prompt.
+enum aq_prune { AQ_PRUNE_NONE, AQ_PRUNE_THRESHOLD, AQ_PRUNE_PAPER };
+
 struct aq_norm {
     const float *weight, *bias; // bias: LayerNorm only
 };
@@ -35,6 +38,9 @@ struct aq_layer {
     struct aq_matrix o, gate, up, down;
     struct aq_input input[AQ_PLACES];
     int limit[AQ_PLACES]; // largest absolute quantized activation: 127 or 7
+    float low_below;      // importance below which a token has 4-bit activations from here on; 0: none
+    float prune_below;    // threshold: importance below which a token leaves; 0: none
+    float keep;           // paper: share of the rows that stay; 1: all
 };
 
 struct aq_model {
@@ -49,8 +55,11 @@ struct aq_model {
     float epsilon;
     double rope_base;
     enum aq_probabilities probabilities;
+    enum aq_prune prune;
+    bool low;     // some layer has 4-bit tokens
+    bool int8_kv; // keys and values in int8
 
-    const uint16_t *embedding; // F16 [vocab][width], in the file
+    const uint16_t *embedding; // F16, of bf16 packs BF16, [vocab][width], in the file
     const uint16_t *positions; // F16 [context][dim], in the file, or NULL
     // width differs from dim: linears between them, else empty
     struct aq_matrix embedding_in, embedding_out;
@@ -73,6 +82,7 @@ static inline bool aq_model_quantized(const struct aq_model *model) {
 
 // The parts of aq_model_load. Shape and options from the keys, every value checked; then the tensors.
 bool aq_model_read_keys(struct aq_model *model, struct aq_error *err);
+bool aq_model_read_options(struct aq_model *model, struct aq_error *err); // needs `layer`
 bool aq_model_read_tensors(struct aq_model *model, struct aq_error *err);
 
 // Anonymous zeroed memory, huge pages if possible, refused when the machine shows less than that available.

@@ -2,6 +2,7 @@
 // up sizes, then to pack.
 #include "model.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -71,57 +72,158 @@ static bool load_norm(struct loader *l, struct aq_norm *norm, const char *base) 
            (m->arch->norm == AQ_RMSNORM || load_vector(l, &norm->bias, join(base, ".bias").text, m->dim));
 }
 
+static uint32_t tensor_type(enum aq_format format) {
+    return format == AQ_F16 ? AQ_TENSOR_F16 : format == AQ_BF16 ? AQ_TENSOR_BF16 : AQ_TENSOR_I8;
+}
+
+// What a linear has beside its weights, in the file.
+struct sides {
+    const void *scale, *zero; // as the format has them, or NULL
+    size_t scale_bytes, zero_bytes;
+};
+
+static bool find_sides(struct loader *l, const struct aq_matrix *w, const char *base, struct sides *sides) {
+    const struct aq_gguf *g = &l->model->file;
+    struct tensor_name scale = join(base, ".scale"), zero = join(base, ".zero");
+    size_t nr = l->model->kernels->panel[w->format], rows = aq_panels(l->model->kernels, w->format, w->n) * nr;
+    *sides = (struct sides){0};
+    if (w->format != AQ_I8 && w->format != AQ_I4) return true;
+    sides->scale = w->format == AQ_I8 ? aq_gguf_data(g, scale.text, AQ_TENSOR_F32, w->n, 0, l->err)
+                                      : aq_gguf_data(g, scale.text, AQ_TENSOR_F16, w->groups, w->n, l->err);
+    if (!sides->scale) return false;
+    sides->scale_bytes = rows * (w->format == AQ_I8 ? 4 : 2 * w->groups);
+    if (w->format != AQ_I4 || !aq_gguf_tensor(g, zero.text)) return true;
+    const int8_t *zeros = aq_gguf_data(g, zero.text, AQ_TENSOR_I8, w->groups, w->n, l->err);
+    if (!zeros) return false;
+    for (size_t i = 0; !l->packing && i < w->n * w->groups; i++)
+        if (zeros[i] < 0 || zeros[i] > 15)
+            return aq_fail(l->err, "model-corrupt", "%s has a zero point outside 0..15", zero.text);
+    sides->zero = zeros;
+    sides->zero_bytes = rows * w->groups;
+    return true;
+}
+
+static void pack(const struct aq_kernels *kernels, const struct aq_matrix *w, void *packed, void *scales,
+                 const void *data, const struct sides *sides) {
+    if (w->format == AQ_F16) {
+        kernels->pack_f16(packed, data, w->n, w->k);
+    } else if (w->format == AQ_BF16) {
+        kernels->pack_bf16(packed, data, w->n, w->k);
+    } else if (w->format == AQ_I8) {
+        kernels->pack_i8(packed, data, w->n, w->k);
+        memcpy(scales, sides->scale, w->n * 4);
+    } else {
+        kernels->pack_i4(packed, data, w->n, w->padded);
+        aq_pack_i4_scales(kernels, scales, sides->scale, w->n, w->groups);
+    }
+}
+
 // k inputs, n outputs; the bias too where there is one.
 static bool load_linear(struct loader *l, struct aq_matrix *w, enum aq_format format, const char *base, size_t k,
                         size_t n) {
     struct aq_model *m = l->model;
-    const struct aq_kernels *kernels = m->kernels;
-    struct tensor_name name = join(base, ".weight"), scale_name = join(base, ".scale"), bias_name = join(base, ".bias");
+    struct tensor_name name = join(base, ".weight"), bias = join(base, ".bias");
     *w = (struct aq_matrix){.format = format, .n = n, .k = k, .stride = k};
-    const void *data, *scale = NULL;
-    size_t bytes, file_bytes, row = k;
-    if (format == AQ_F16) {
-        data = aq_gguf_data(&m->file, name.text, AQ_TENSOR_F16, k, n, l->err);
-        file_bytes = n * k * 2;
-    } else if (format == AQ_I8) {
-        data = aq_gguf_data(&m->file, name.text, AQ_TENSOR_I8, k, n, l->err);
-        scale = data ? aq_gguf_data(&m->file, scale_name.text, AQ_TENSOR_F32, n, 0, l->err) : NULL;
-        file_bytes = n * k;
-    } else {
+    size_t stored = k, bytes, unit = format == AQ_F16 || format == AQ_BF16 ? 2 : 1;
+    if (format == AQ_I4) {
         w->group = m->group ? m->group : aq_round_up(k, 32);
         w->groups = (k + w->group - 1) / w->group;
-        row = w->padded = w->groups * w->group;
-        data = aq_gguf_data(&m->file, name.text, AQ_TENSOR_I8, w->padded / 2, n, l->err);
-        scale = data ? aq_gguf_data(&m->file, scale_name.text, AQ_TENSOR_F16, w->groups, n, l->err) : NULL;
-        file_bytes = n * w->padded / 2;
+        w->padded = w->groups * w->group;
+        stored = w->padded / 2;
     }
-    if (!data || (format != AQ_F16 && !scale)) return false;
-    if (!aq_packed_bytes(kernels, format, n, row, &bytes))
+    const void *data = aq_gguf_data(&m->file, name.text, tensor_type(format), stored, n, l->err);
+    struct sides sides;
+    if (!data || !find_sides(l, w, base, &sides)) return false;
+    if (!aq_packed_bytes(m->kernels, format, n, format == AQ_I4 ? w->padded : k, &bytes))
         return aq_fail(l->err, "model-corrupt", "%s: too big", name.text);
-    void *packed = arena_take(l, bytes);
-    size_t nr = kernels->panel[format], rows = aq_panels(kernels, format, n) * nr;
-    void *scales = format == AQ_F16 ? NULL : arena_take(l, rows * (format == AQ_I8 ? 4 : 2 * w->groups));
-    if (aq_gguf_tensor(&m->file, bias_name.text) && !load_vector(l, &w->bias, bias_name.text, n)) return false;
+    void *packed = arena_take(l, bytes), *scales = sides.scale ? arena_take(l, sides.scale_bytes) : NULL;
+    int8_t *zeros = sides.zero ? arena_take(l, sides.zero_bytes) : NULL;
+    if (aq_gguf_tensor(&m->file, bias.text) && !load_vector(l, &w->bias, bias.text, n)) return false;
     if (!l->packing) return true;
-    if (format == AQ_F16) {
-        kernels->pack_f16(packed, data, n, k);
-    } else if (format == AQ_I8) {
-        kernels->pack_i8(packed, data, n, k);
-        memcpy(scales, scale, n * 4);
-    } else {
-        kernels->pack_i4(packed, data, n, w->padded);
-        aq_pack_i4_scales(kernels, scales, scale, n, w->groups);
-    }
+    pack(m->kernels, w, packed, scales, data, &sides);
+    if (zeros) aq_pack_i4_zeros(m->kernels, zeros, sides.zero, n, w->groups);
     w->weights = packed;
     w->scales = scales;
-    forget(data, file_bytes);
+    w->zeros = zeros;
+    forget(data, n * stored * unit);
+    return true;
+}
+
+// Of a layer's linear. Packs of int4 weights keep some linears in int8: their scales are F32.
+static enum aq_format linear_format(const struct aq_model *m, const char *base) {
+    if (m->base == AQ_BASE_FP16) return AQ_F16;
+    if (m->base == AQ_BASE_BF16) return AQ_BF16;
+    const struct aq_gguf_tensor *scale = aq_gguf_tensor(&m->file, join(base, ".scale").text);
+    return m->base == AQ_BASE_W8A8 || (scale && scale->type == AQ_TENSOR_F32) ? AQ_I8 : AQ_I4;
+}
+
+// TRIP's factors 2^-a of the k channels, a in 0..15.
+static bool load_factors(struct loader *l, struct aq_input *input, const char *base, size_t k) {
+    struct tensor_name name = join(base, ".trip");
+    if (!aq_gguf_tensor(&l->model->file, name.text)) return true;
+    const int8_t *exponents = aq_gguf_data(&l->model->file, name.text, AQ_TENSOR_I8, k, 0, l->err);
+    if (!exponents) return false;
+    float *factor = arena_take(l, k * sizeof *factor);
+    for (size_t i = 0; i < k; i++) {
+        if (exponents[i] < 0 || exponents[i] > 15)
+            return aq_fail(l->err, "model-corrupt", "%s has a factor outside 0..15", name.text);
+        if (l->packing) factor[i] = ldexpf(1.0f, -exponents[i]);
+    }
+    if (l->packing) input->factor = factor;
+    return true;
+}
+
+static bool load_order(struct loader *l, struct aq_input *input, const char *base, size_t k) {
+    struct tensor_name name = join(base, ".order");
+    if (!aq_gguf_tensor(&l->model->file, name.text)) return true;
+    const float *places = aq_gguf_data(&l->model->file, name.text, AQ_TENSOR_F32, k, 0, l->err);
+    if (!places) return false;
+    enum { TAKEN = 1 << 30 };                           // beside the place: this channel was seen
+    uint32_t *order = arena_take(l, k * sizeof *order); // zeros
+    for (size_t j = 0; l->packing && j < k; j++) {
+        float channel = places[j];
+        if (!(channel >= 0 && channel < (float)k) || channel != floorf(channel) || order[(size_t)channel] & TAKEN)
+            return aq_fail(l->err, "model-corrupt", "%s is no permutation of 0..%zu", name.text, k - 1);
+        order[(size_t)channel] |= TAKEN;
+        order[j] |= (uint32_t)channel;
+    }
+    for (size_t j = 0; l->packing && j < k; j++) order[j] &= ~(uint32_t)TAKEN;
+    if (l->packing) input->order = order;
+    return true;
+}
+
+static bool load_static(struct loader *l, struct aq_input *input, const char *base) {
+    struct tensor_name name = join(base, ".static");
+    if (!aq_gguf_tensor(&l->model->file, name.text)) return true;
+    const float *values = aq_gguf_data(&l->model->file, name.text, AQ_TENSOR_F32, 2, 0, l->err);
+    if (!values) return false;
+    float scale = values[0], zero = values[1];
+    if (!(scale > 1e-30f && scale < 1e30f) || !(fabsf(zero) <= 1024.0f) || zero != floorf(zero))
+        return aq_fail(l->err, "model-corrupt", "%s: a scale of %g and a zero point of %g are impossible", name.text,
+                       (double)scale, (double)zero);
+    input->fixed = true;
+    input->scale = scale;
+    input->zero = zero;
+    return true;
+}
+
+static bool load_inputs(struct loader *l, struct aq_layer *layer, size_t index) {
+    static const char *const names[AQ_PLACES] = {"attn_in", "attn_out", "ffn_in", "ffn_mid"};
+    struct aq_model *m = l->model;
+    for (size_t place = 0; aq_model_quantized(m) && place < AQ_PLACES; place++) {
+        struct tensor_name base = in_layer(index, names[place]);
+        struct aq_input *input = &layer->input[place];
+        size_t k = place == AQ_FFN_MID ? m->ffn : m->dim;
+        if (!load_factors(l, input, base.text, k) || !load_order(l, input, base.text, k) ||
+            !load_static(l, input, base.text))
+            return false;
+    }
     return true;
 }
 
 static bool load_layer(struct loader *l, size_t index) {
     struct aq_model *m = l->model;
     struct aq_layer *layer = &m->layer[index];
-    enum aq_format format = m->base == AQ_BASE_FP16 ? AQ_F16 : m->base == AQ_BASE_W8A8 ? AQ_I8 : AQ_I4;
     bool fused = m->arch->fused_qkv, gate = m->arch->activation == AQ_SWIGLU;
     const struct {
         bool there;
@@ -141,17 +243,19 @@ static bool load_layer(struct loader *l, size_t index) {
     if (!load_norm(l, &layer->attn_norm, in_layer(index, "attn_norm").text) ||
         !load_norm(l, &layer->ffn_norm, in_layer(index, "ffn_norm").text))
         return false;
-    for (size_t i = 0; i < sizeof linears / sizeof *linears; i++)
+    for (size_t i = 0; i < sizeof linears / sizeof *linears; i++) {
+        struct tensor_name name = in_layer(index, linears[i].name);
         if (linears[i].there &&
-            !load_linear(l, linears[i].w, format, in_layer(index, linears[i].name).text, linears[i].k, linears[i].n))
+            !load_linear(l, linears[i].w, linear_format(m, name.text), name.text, linears[i].k, linears[i].n))
             return false;
-    for (size_t place = 0; place < AQ_PLACES; place++) layer->limit[place] = m->base == AQ_BASE_W4A4 ? 7 : 127;
-    return true;
+    }
+    return load_inputs(l, layer, index);
 }
 
 static bool load_embedding(struct loader *l) {
     struct aq_model *m = l->model;
-    m->embedding = aq_gguf_data(&m->file, "token_embd.weight", AQ_TENSOR_F16, m->width, m->vocab, l->err);
+    m->embedding = aq_gguf_data(&m->file, "token_embd.weight", m->base == AQ_BASE_BF16 ? AQ_TENSOR_BF16 : AQ_TENSOR_F16,
+                                m->width, m->vocab, l->err);
     if (!m->embedding) return false;
     if (m->arch->positions == AQ_LEARNED) {
         m->positions = aq_gguf_data(&m->file, "position_embd.weight", AQ_TENSOR_F16, m->dim, m->context, l->err);
@@ -180,7 +284,8 @@ static bool load_all(struct loader *l) {
     for (size_t i = 0; i < m->layers; i++)
         if (!load_layer(l, i)) return false;
     bool quantized = aq_model_quantized(m), tied = !quantized && !aq_gguf_tensor(&m->file, "output.weight");
-    return load_linear(l, &m->output, quantized ? AQ_I8 : AQ_F16, tied ? "token_embd" : "output", m->width, m->vocab);
+    enum aq_format format = quantized ? AQ_I8 : m->base == AQ_BASE_BF16 ? AQ_BF16 : AQ_F16;
+    return load_linear(l, &m->output, format, tied ? "token_embd" : "output", m->width, m->vocab);
 }
 
 bool aq_model_read_tensors(struct aq_model *m, struct aq_error *err) {

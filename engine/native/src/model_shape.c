@@ -62,26 +62,64 @@ static bool read_architecture(struct aq_model *m, struct aq_error *err) {
     return aq_fail(err, "model-unsupported", "general.architecture is none of those supported: llama, opt, bloom");
 }
 
-static bool read_precision(struct aq_model *m, struct aq_error *err) {
-    const struct aq_gguf *g = &m->file;
+// An option of a precision's name: its word, with a share behind it or without.
+static bool is_option(const char *text, size_t length) {
     static const struct {
-        const char *name;
-        uint8_t weight_bits, activation_bits;
-    } bases[AQ_BASES] = {{"fp16", 16, 16}, {"w8a8", 8, 8}, {"w4a8", 4, 8}, {"w4a4", 4, 4}};
+        const char *word;
+        bool share;
+    } options[] = {{"gptq", false},       {"asym", false}, {"trip", false},    {"trip-static", false},
+                   {"mixed", false},      {"log2", false}, {"uniform", false}, {"softmax", false},
+                   {"prune-paper", true}, {"prune", true}, {"low", true},      {"kv8", false}};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        size_t word = strlen(options[i].word);
+        if (length < word || memcmp(text, options[i].word, word) != 0) continue;
+        if (length == word) return !options[i].share;
+        if (options[i].share && strspn(text + word, "0123456789.") >= length - word) return true;
+    }
+    return false;
+}
+
+// BASE[+OPTION...]; sets the base. What the options mean stands in keys of their own.
+static bool read_name(struct aq_model *m, const char *const bases[AQ_BASES], uint64_t format, struct aq_error *err) {
+    size_t length = 0;
+    const char *found = aq_gguf_string(&m->file, "agilequant.precision", &length);
+    char name[128];
+    if (!found || length >= sizeof name) return aq_fail(err, "model-corrupt", "agilequant.precision is no name");
+    memcpy(name, found, length);
+    name[length] = '\0';
+    size_t base = 0, end = strcspn(name, "+");
+    while (base < AQ_BASES && (strlen(bases[base]) != end || memcmp(bases[base], name, end) != 0)) base++;
+    if (base == AQ_BASES || (format == 1 && (base == AQ_BASE_BF16 || end != length)))
+        return aq_fail(err, "model-unsupported",
+                       "pack format %u cannot have this precision; this engine knows fp16, bf16, w8a8, w4a8 and w4a4",
+                       (unsigned)format);
+    m->base = (enum aq_base)base;
+    while (end < length) {
+        size_t start = end + 1, option = strcspn(name + start, "+");
+        if (!is_option(name + start, option))
+            return aq_fail(
+                err, "model-unsupported",
+                "this engine knows the options gptq, asym, trip, trip-static, mixed, log2, uniform, softmax, "
+                "low, prune, prune-paper and kv8; update it or pack the model without others");
+        end = start + option;
+    }
+    return true;
+}
+
+static bool read_precision(struct aq_model *m, struct aq_error *err) {
+    static const char *const names[AQ_BASES] = {"fp16", "bf16", "w8a8", "w4a8", "w4a4"};
+    static const uint8_t bits[AQ_BASES][2] = {{16, 16}, {16, 16}, {8, 8}, {4, 8}, {4, 4}};
+    const struct aq_gguf *g = &m->file;
     if (!aq_gguf_find(g, "agilequant.precision")) return true; // any llama.cpp file with F16 tensors
     uint64_t format, w, a;
     if (!aq_gguf_uint(g, "agilequant.format", &format) || format < 1 || format > 2)
         return aq_fail(err, "model-unsupported",
                        "this engine reads the pack formats 1 and 2; update the engine or pack the model again");
-    size_t base = 0;
-    while (base < AQ_BASES && !aq_gguf_is_string(g, "agilequant.precision", bases[base].name)) base++;
-    if (base == AQ_BASES)
-        return aq_fail(err, "model-unsupported", "this engine knows the precisions fp16, w8a8, w4a8, w4a4 only");
-    m->base = (enum aq_base)base;
-    if ((aq_gguf_uint(g, "agilequant.weight_bits", &w) && w != bases[base].weight_bits) ||
-        (aq_gguf_uint(g, "agilequant.activation_bits", &a) && a != bases[base].activation_bits))
+    if (!read_name(m, names, format, err)) return false;
+    if ((aq_gguf_uint(g, "agilequant.weight_bits", &w) && w != bits[m->base][0]) ||
+        (aq_gguf_uint(g, "agilequant.activation_bits", &a) && a != bits[m->base][1]))
         return aq_fail(err, "model-corrupt", "weight or activation bits contradict the precision");
-    if (bases[base].weight_bits != 4) return true;
+    if (m->base < AQ_BASE_W4A8) return true;
     if (!need_size(g, "agilequant.group_size", 0, 128, &m->group, err)) return false;
     if (m->group != 0 && m->group != 32 && m->group != 64 && m->group != 128)
         return aq_fail(err, "model-unsupported", "group size %zu is not one of 0, 32, 64, 128", m->group);
@@ -154,7 +192,5 @@ static bool read_shape(struct aq_model *m, struct aq_error *err) {
 
 bool aq_model_read_keys(struct aq_model *m, struct aq_error *err) {
     m->random_weights = aq_gguf_is_true(&m->file, "agilequant.random_weights");
-    if (!read_architecture(m, err) || !read_precision(m, err) || !read_shape(m, err)) return false;
-    m->probabilities = m->base == AQ_BASE_W4A4 ? AQ_PROBABILITIES_LOG2 : AQ_PROBABILITIES_FP32;
-    return true;
+    return read_architecture(m, err) && read_precision(m, err) && read_shape(m, err);
 }

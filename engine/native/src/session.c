@@ -53,12 +53,11 @@ static void lay_out(struct aq_session *s, struct carver *c) {
         s->key_positions = carve(c, s->context, 1, 4);
     }
     s->quantized.ld = aq_round_up(widest, 128) + 32;
+    if (m->base != AQ_BASE_FP16) s->quantized.q16 = carve(c, s->chunk, s->quantized.ld, 2);
     if (aq_model_quantized(m)) {
-        size_t rows = aq_max(s->chunk, s->logit_rows);
-        s->quantized.q = carve(c, rows, s->quantized.ld, 1);
-        s->quantized.q16 = carve(c, rows, s->quantized.ld, 2);
-        s->quantized.offsets = carve(c, rows, s->quantized.ld / 32, 4);
-        s->quantized.scale = carve(c, rows, 1, 4);
+        s->quantized.q = carve(c, s->chunk, s->quantized.ld, 1);
+        s->quantized.offsets = carve(c, s->chunk, s->quantized.ld / 32, 4);
+        s->quantized.scale = carve(c, s->chunk, 1, 4);
     }
     s->head_keys = capacity * m->head_dim;
     s->head_values = aq_round_up(m->head_dim, nr) * capacity;

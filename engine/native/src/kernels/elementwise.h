@@ -85,8 +85,8 @@ static void ew_layernorm(float *restrict dst, const float *restrict x, const flo
 // What the quantizer sees at place j; without factors and order this is x[j], and the loops stay plain.
 EW_INLINE float ew_place(const float *restrict x, const float *restrict factor, const uint32_t *restrict order,
                          size_t j) {
-    float v = order ? x[order[j]] : x[j];
-    return factor ? v * factor[j] : v;
+    size_t channel = order ? order[j] : j;
+    return factor ? x[channel] * factor[channel] : x[channel];
 }
 
 EW_INLINE float ew_absmax(const float *restrict x, size_t k, const float *restrict factor,

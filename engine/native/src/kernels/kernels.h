@@ -28,9 +28,9 @@ struct aq_matrix {
     const float *bias;   // [n] or NULL; added to the finished product by its caller
 };
 
-// What a quantizer sees of a row x: place j is x[order[j]] * factor[j]. Zero: x as it is, a scale a row.
+// What a quantizer sees of a row x: place j is channel c = order[j], x[c] * factor[c]. All zero: x, and a scale a row.
 struct aq_input {
-    const float *factor;   // [k], powers of two, by place; NULL: all 1
+    const float *factor;   // [k], powers of two; NULL: all 1
     const uint32_t *order; // [k], a permutation; NULL: as it is
     bool fixed;            // every row has the scale `scale`, and `zero` is added before rounding is clamped
     float scale, zero;
