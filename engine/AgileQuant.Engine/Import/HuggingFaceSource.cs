@@ -23,7 +23,7 @@ internal sealed class HuggingFaceSource : IModelSource
                 throw new ModelFormatException($"{folder}: lm_head.weight is missing, and tie_word_embeddings is false");
             Shape = _format.Shape with { TiedOutput = _format.Tied ?? !hasHead };
             RefuseStrangers();
-            _vocabulary = VocabularyReader.FromFolder(folder, Shape.VocabularySize);
+            _vocabulary = TokenizerFolder.Read(folder, Shape.VocabularySize);
         }
         catch
         {

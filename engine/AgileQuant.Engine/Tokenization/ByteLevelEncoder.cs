@@ -34,8 +34,7 @@ internal sealed class ByteLevelEncoder : IEncoder
             ids.TryAdd(vocabulary.Tokens[i], i);
         _byteIds = Array.ConvertAll(Alphabet, piece => ids.GetValueOrDefault(piece, -1));
         _merges = new PairTable(vocabulary.Merges, ids, path);
-        // Llama 3's tokenizer takes a word that is a token as it is, without merging.
-        _wholeWords = _pre == PreTokenizer.Llama3 ? ids : null;
+        _wholeWords = vocabulary.TakesWholeWords ? ids : null;
     }
 
     public void Encode(string text, List<int> ids)

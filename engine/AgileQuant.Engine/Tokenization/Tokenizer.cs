@@ -29,20 +29,26 @@ public sealed class Tokenizer
     /// <summary>The tokenizer puts BOS in front of a text.</summary>
     public bool AddsBos => _vocabulary.AddBos;
 
-    /// <param name="ggufOrFolder">A GGUF file with a vocabulary, a folder with tokenizer.json, or a tokenizer.json.</param>
+    /// <param name="ggufOrFolder">
+    /// A GGUF file with a vocabulary; a folder with tokenizer.json, tokenizer.model, or vocab.json and merges.txt; or one of these files.
+    /// </param>
     /// <exception cref="ModelFormatException">There is no tokenizer, or one this version does not support.</exception>
     public static Tokenizer Load(string ggufOrFolder)
     {
-        if (Directory.Exists(ggufOrFolder) || ggufOrFolder.EndsWith(".json", StringComparison.OrdinalIgnoreCase))
+        if (Directory.Exists(ggufOrFolder))
         {
-            var folder = Directory.Exists(ggufOrFolder) ? ggufOrFolder : Path.GetDirectoryName(Path.GetFullPath(ggufOrFolder))!;
-            return new Tokenizer(
-                VocabularyReader.FromFolder(folder, null) ?? throw new ModelFormatException($"{folder}: there is no tokenizer.json"), folder);
+            return new Tokenizer(TokenizerFolder.Read(ggufOrFolder, null)
+                ?? throw new ModelFormatException($"{ggufOrFolder}: there is no tokenizer ({TokenizerFolder.Files})"), ggufOrFolder);
         }
+
+        if (ggufOrFolder.EndsWith(".model", StringComparison.OrdinalIgnoreCase) && File.Exists(ggufOrFolder))
+            return new Tokenizer(SentencePieceModel.Read(ggufOrFolder, null), ggufOrFolder);
+        if (ggufOrFolder.EndsWith(".json", StringComparison.OrdinalIgnoreCase))
+            return Load(Path.GetDirectoryName(Path.GetFullPath(ggufOrFolder))!);
 
         using var file = GgufFile.Open(ggufOrFolder);
         if (!file.Metadata.Contains("tokenizer.ggml.tokens"))
-            throw new ModelFormatException($"{ggufOrFolder}: the model carries no vocabulary; import it from a folder with tokenizer.json");
+            throw new ModelFormatException($"{ggufOrFolder}: the model carries no vocabulary; import it from a folder with a tokenizer ({TokenizerFolder.Files})");
         return new Tokenizer(Vocabulary.FromGguf(file.Metadata, ggufOrFolder), ggufOrFolder);
     }
 

@@ -18,6 +18,7 @@ public sealed class Vocabulary
 {
     public const string ByteLevelModel = "gpt2";
     public const string SentencePieceModel = "llama";
+    private const string IgnoreMergesKey = "tokenizer.ggml.ignore_merges";
 
     /// <summary><c>gpt2</c>: byte-level BPE with ranked merges. <c>llama</c>: SentencePiece-style BPE with scores.</summary>
     public required string Model { get; init; }
@@ -34,6 +35,15 @@ public sealed class Vocabulary
 
     /// <summary>Of byte-level BPE: two pieces with a space between, the first merges first.</summary>
     public IReadOnlyList<string> Merges { get; init; } = [];
+
+    /// <summary>
+    /// Of byte-level BPE: a word that is a token is taken as it is, without merging. null: as the pre-tokenizer has it (Llama 3's
+    /// does so).
+    /// </summary>
+    public bool? IgnoreMerges { get; init; }
+
+    /// <summary><see cref="IgnoreMerges"/>, or what the pre-tokenizer has.</summary>
+    public bool TakesWholeWords => IgnoreMerges ?? PreTokenizers.Find(Pre) == PreTokenizer.Llama3;
 
     public int BosId { get; init; } = -1;
 
@@ -70,6 +80,7 @@ public sealed class Vocabulary
                 : Enumerable.Repeat(TokenKind.Normal, tokens.Length).ToArray(),
             Scores = keys.TryGet<float[]>("tokenizer.ggml.scores", out var scores) ? scores : [],
             Merges = keys.TryGet<string[]>("tokenizer.ggml.merges", out var merges) ? merges : [],
+            IgnoreMerges = keys.Flag(IgnoreMergesKey),
             BosId = keys.Integer("tokenizer.ggml.bos_token_id") ?? (isSentencePiece ? 1 : -1),
             EosId = keys.Integer("tokenizer.ggml.eos_token_id") ?? (isSentencePiece ? 2 : -1),
             UnknownId = keys.Integer("tokenizer.ggml.unknown_token_id") ?? (isSentencePiece ? 0 : -1),
@@ -91,6 +102,8 @@ public sealed class Vocabulary
         keys.Add("tokenizer.ggml.token_type", Kinds.Select(k => (int)k).ToArray());
         if (Model == ByteLevelModel)
             keys.Add("tokenizer.ggml.merges", Merges.ToArray());
+        if (TakesWholeWords != (PreTokenizers.Find(Pre) == PreTokenizer.Llama3))
+            keys.Add(IgnoreMergesKey, TakesWholeWords); // ours: llama.cpp goes by the pre-tokenizer
         AddId("bos", BosId);
         AddId("eos", EosId);
         AddId("unknown", UnknownId);

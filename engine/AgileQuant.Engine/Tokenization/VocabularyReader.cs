@@ -12,6 +12,9 @@ internal static class VocabularyReader
 
     private const string BloomPatternPlain = @" ?[^(\s|.,!?…。，、।۔،)]+";
 
+    /// <summary>More tokens than any model has.</summary>
+    public const int MaxTokens = 1 << 22;
+
     /// <param name="folder">Where tokenizer.json lies.</param>
     /// <param name="modelVocabulary">Rows of the model's embedding; missing tokens are filled with unused ones. null: as it is.</param>
     /// <returns>null when the folder has no tokenizer.json.</returns>
@@ -63,6 +66,7 @@ internal static class VocabularyReader
             Tokens = pieces.Tokens,
             Kinds = pieces.Kinds,
             Merges = merges.ConvertAll(m => m.Left + " " + m.Right),
+            IgnoreMerges = model.TryGetProperty("ignore_merges", out var ignore) ? ignore.ValueKind == JsonValueKind.True : null,
             AddSpacePrefix = prefix,
         });
     }
@@ -78,26 +82,34 @@ internal static class VocabularyReader
             : [];
         foreach (var token in added)
             ids[token.GetProperty("content").GetString()!] = token.GetProperty("id").GetInt32();
-        var size = Math.Max(ids.Count == 0 ? 0 : ids.Values.Max() + 1, modelVocabulary ?? 0);
-        if (ids.Values.Any(id => id < 0) || size > 1 << 22 || (modelVocabulary is { } rows && size > rows))
-            throw new ModelFormatException($"{path}: the tokenizer's largest id is {size - 1}; the model has {modelVocabulary} tokens");
-        var tokens = new string[size];
-        var kinds = new TokenKind[size];
-        foreach (var (piece, id) in ids)
-            (tokens[id], kinds[id]) = (piece, TokenKind.Normal);
+        var (tokens, kinds) = Fill(path, ids, modelVocabulary);
         foreach (var token in added)
         {
             var isSpecial = token.TryGetProperty("special", out var flag) && flag.GetBoolean();
             kinds[token.GetProperty("id").GetInt32()] = isSpecial ? TokenKind.Control : TokenKind.UserDefined;
         }
 
-        for (var id = 0; id < size; id++)
+        return (tokens, kinds, ids);
+    }
+
+    /// <summary>Tokens in the order of their ids, up to the rows of the embedding; ids without a token are unused.</summary>
+    /// <exception cref="ModelFormatException">An id is negative or beyond the model.</exception>
+    internal static (string[] Tokens, TokenKind[] Kinds) Fill(string path, Dictionary<string, int> ids, int? modelVocabulary)
+    {
+        var largest = ids.Count == 0 ? -1 : ids.Values.Max();
+        if (ids.Values.Any(id => id < 0) || largest >= MaxTokens || largest >= (modelVocabulary ?? MaxTokens))
+            throw new ModelFormatException($"{path}: the tokenizer's largest id is {largest}; the model has {modelVocabulary} tokens");
+        var tokens = new string[Math.Max(largest + 1, modelVocabulary ?? 0)];
+        var kinds = new TokenKind[tokens.Length];
+        foreach (var (piece, id) in ids)
+            (tokens[id], kinds[id]) = (piece, TokenKind.Normal);
+        for (var id = 0; id < tokens.Length; id++)
         {
             if (tokens[id] is null)
                 (tokens[id], kinds[id]) = ($"[PAD{id}]", TokenKind.Unused);
         }
 
-        return (tokens, kinds, ids);
+        return (tokens, kinds);
     }
 
     /// <summary>Merges as "a b" or, in newer files, as ["a", "b"].</summary>

@@ -19,6 +19,14 @@ public sealed class ForwardTests(ITestOutputHelper output)
     [InlineData("docs-llama", "w8a8")]
     [InlineData("docs-llama", "w4a8")]
     [InlineData("docs-llama", "w4a4")]
+    [InlineData("docs-opt", "fp16")]
+    [InlineData("docs-opt", "w8a8")]
+    [InlineData("docs-opt", "w4a8")]
+    [InlineData("docs-opt", "w4a4")]
+    [InlineData("docs-bloom", "fp16")]
+    [InlineData("docs-bloom", "w8a8")]
+    [InlineData("docs-bloom", "w4a8")]
+    [InlineData("docs-bloom", "w4a4")]
     public void Logits_are_those_of_the_reference(string model, string precision)
     {
         var engine = NativeEngine.OfThisMachine();
