@@ -36,6 +36,13 @@ internal static class Packs
             Packer.Pack(canonical, PackRecipe.For(Precision.Parse(precision), groupSize), path, cancellation: CancellationToken.None));
     }
 
+    /// <summary>A plain pack with options put in by hand (<see cref="OptionPack"/>).</summary>
+    public static string PackWith(string model, string precision, string options)
+    {
+        var plain = Pack(model, precision);
+        return Once($"{model}-{precision}+{options}.gguf", path => OptionPack.Write(plain, path, options));
+    }
+
     /// <summary>The text a model is scored on, as ids.</summary>
     public static TokenData Tokens(string model)
     {

@@ -46,7 +46,7 @@ internal sealed class PackOptions
                 "uniform" => ProbabilityFormat.Uniform,
                 var other => throw Bad($"agilequant.probabilities is '{other}'"),
             },
-            LowThresholds = PerLayer("agilequant.low.thresholds", keys.Contains("agilequant.low.ratio")),
+            LowThresholds = PerLayer("agilequant.low.thresholds", keys.Contains("agilequant.low.ratio") || keys.Contains("agilequant.low.thresholds")),
             PruneThresholds = PerLayer("agilequant.prune.thresholds", mode == "threshold"),
             PruneKeep = PerLayer("agilequant.prune.keep", mode == "paper"),
             KvBits = keys.Integer("agilequant.kv_bits") ?? 16,

@@ -1,5 +1,3 @@
-using System.Globalization;
-using System.Runtime.InteropServices;
 using Shouldly;
 
 namespace AgileQuant.Engine.Tests.Native;
@@ -7,7 +5,6 @@ namespace AgileQuant.Engine.Tests.Native;
 /// <summary>The native forward pass against the reference, on trained models.</summary>
 public sealed class ForwardTests(ITestOutputHelper output)
 {
-    private const int LogitTokens = 40;
     private static readonly PerplexityConvention Convention = PerplexityConvention.Parse("llama.cpp-512");
 
     [Theory]
@@ -29,19 +26,8 @@ public sealed class ForwardTests(ITestOutputHelper output)
     [InlineData("docs-bloom", "w4a4")]
     public void Logits_are_those_of_the_reference(string model, string precision)
     {
-        var engine = NativeEngine.OfThisMachine();
-        var pack = Packs.Pack(model, precision);
-        var reference = ReferenceModel.Load(pack).Logits([.. Packs.Tokens(model).Ids.Take(LogitTokens)]);
-        using var folder = new TemporaryFolder();
-
-        foreach (var isa in engine.Isas)
+        foreach (var (isa, differences) in NativeLogits.Differences(Packs.Pack(model, precision), model))
         {
-            engine.Run("logits", "--model", pack, "--tokens", Packs.TokenFilePath(model), "--count",
-                LogitTokens.ToString(CultureInfo.InvariantCulture), "--out", folder.File("logits"), "--isa", isa, "--threads", "2");
-            var native = MemoryMarshal.Cast<byte, float>(File.ReadAllBytes(folder.File("logits"))).ToArray();
-
-            native.Length.ShouldBe(LogitTokens * reference[0].Length);
-            var differences = native.Zip(reference.SelectMany(r => r), (a, b) => Math.Abs((double)a - b)).ToList();
             output.WriteLine($"{model} {precision} {isa}: mean {differences.Average():E2}, largest {differences.Max():E2}");
             // The order of additions is part of the contract: the same bits, unless two libraries disagree on a cosine.
             differences.Average().ShouldBeLessThan(1e-6);
