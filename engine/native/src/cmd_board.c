@@ -136,6 +136,7 @@ int aq_cmd_roofline(const struct aq_args *args) {
     aq_json_kv_int(&t, "threads", (int64_t)threads);
     aq_json_kv_number(&t, "read_gb_s", r.read_gb_s);
     aq_json_kv_number(&t, "fp32_gflop_s", r.fp32_gflop_s);
+    if (r.bf16_gflop_s > 0) aq_json_kv_number(&t, "bf16_gflop_s", r.bf16_gflop_s);
     aq_json_kv_number(&t, "int8_gop_s", r.int8_gop_s);
     aq_text_printf(&t, "}");
     return aq_print(&t);

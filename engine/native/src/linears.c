@@ -38,6 +38,8 @@ void aq_products_run(struct aq_products *ps) {
     ps->rows.limit = ps->limit;
     size_t total = 0, threads = aq_pool_threads(ps->s->pool);
     for (size_t i = 0; i < ps->count; i++) total += ps->panels[i];
-    // Enough chunks to balance cores of unequal speed, few enough to keep streams long.
-    aq_pool_run(ps->s->pool, total, aq_max(1, total / (threads * 8)), run_products, ps);
+    // Few rows stream weights, and all threads should finish together: small chunks, still many kilobytes each. Many
+    // rows are blocked over up to 8 panels in the kernels, and take long enough a panel that 4 to 8 balance well.
+    size_t chunk = ps->m <= 8 ? total / (threads * 32) : aq_min(8, total / (threads * 8) / 4 * 4);
+    aq_pool_run(ps->s->pool, total, aq_max(ps->m <= 8 ? 1 : 4, chunk), run_products, ps);
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Three best-of-N measurements through the same thread pool and kernels as a run.
+// Best-of-N measurements through the same thread pool as a run.
 enum { ROUNDS = 5 };
 
 struct reading {
@@ -49,6 +49,30 @@ static bool measure_read(struct aq_pool *pool, double *gb_s, struct aq_error *er
     return true;
 }
 
+// The multiply instruction alone, where the table knows it.
+struct instruction {
+    uint64_t (*peak)(size_t rounds);
+    uint64_t operations[AQ_MAX_THREADS];
+};
+
+static void multiply_registers(void *context, size_t first, size_t last, unsigned thread) {
+    struct instruction *in = context;
+    for (size_t i = first; i < last; i++) in->operations[thread] += in->peak(20000);
+}
+
+static double measure_instruction(struct aq_pool *pool, uint64_t (*peak)(size_t rounds)) {
+    double best = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        struct instruction in = {.peak = peak};
+        uint64_t start = aq_now_ns(), operations = 0;
+        aq_pool_run(pool, (size_t)aq_pool_threads(pool) * 8, 1, multiply_registers, &in);
+        double ns = (double)(aq_now_ns() - start);
+        for (size_t t = 0; t < AQ_MAX_THREADS; t++) operations += in.operations[t];
+        if ((double)operations / ns > best) best = (double)operations / ns;
+    }
+    return best;
+}
+
 struct multiplying {
     const struct aq_kernels *kernels;
     struct aq_product product;
@@ -68,7 +92,7 @@ static void multiply(void *context, size_t first, size_t last, unsigned thread) 
     }
 }
 
-// What the best product kernel reaches on data in the cache: n and k as small as keeps its loops long.
+// Else what the product kernel reaches on data in the cache: n and k as small as keeps its loops long.
 static bool measure_product(struct aq_pool *pool, const struct aq_kernels *kernels, enum aq_format format, double *rate,
                             struct aq_error *err) {
     enum { M = 48, N = 64, K = 512, REPEAT = 64 };
@@ -106,13 +130,22 @@ static bool measure_product(struct aq_pool *pool, const struct aq_kernels *kerne
     return true;
 }
 
+static bool measure_multiply(struct aq_pool *pool, const struct aq_kernels *kernels, enum aq_format format,
+                             double *rate, struct aq_error *err) {
+    if (!kernels->peak[format]) return measure_product(pool, kernels, format, rate, err);
+    *rate = measure_instruction(pool, kernels->peak[format]);
+    return true;
+}
+
 bool aq_roofline_measure(unsigned threads, struct aq_roofline *out, struct aq_error *err) {
     const struct aq_kernels *kernels = aq_kernels_select("auto", err);
     struct aq_pool *pool = kernels ? aq_pool_create(threads, NULL, 0, err) : NULL;
     if (!pool) return false;
     bool ok = measure_read(pool, &out->read_gb_s, err) &&
-              measure_product(pool, kernels, AQ_F16, &out->fp32_gflop_s, err) &&
-              measure_product(pool, kernels, AQ_I8, &out->int8_gop_s, err);
+              measure_multiply(pool, kernels, AQ_F16, &out->fp32_gflop_s, err) &&
+              measure_multiply(pool, kernels, AQ_I8, &out->int8_gop_s, err);
+    out->bf16_gflop_s = 0;
+    if (ok && kernels->bf16_dot) ok = measure_multiply(pool, kernels, AQ_BF16, &out->bf16_gflop_s, err);
     aq_pool_destroy(pool);
     return ok;
 }

@@ -4,7 +4,8 @@
 
 extern const struct aq_kernels aq_kernels_scalar;
 #if defined(__x86_64__)
-extern const struct aq_kernels aq_kernels_avx2, aq_kernels_avx512, aq_kernels_avx512bf16;
+extern const struct aq_kernels aq_kernels_avx2, aq_kernels_avxvnni, aq_kernels_avxvnni_evex, aq_kernels_avx512,
+    aq_kernels_avx512bf16;
 #elif defined(__aarch64__)
 extern const struct aq_kernels aq_kernels_neon;
 #endif
@@ -12,9 +13,7 @@ extern const struct aq_kernels aq_kernels_neon;
 const struct aq_kernels *const aq_kernel_sets[AQ_KERNEL_SETS] = {
     &aq_kernels_scalar,
 #if defined(__x86_64__)
-    &aq_kernels_avx2,
-    &aq_kernels_avx512,
-    &aq_kernels_avx512bf16,
+    &aq_kernels_avx2,   &aq_kernels_avxvnni_evex, &aq_kernels_avxvnni, &aq_kernels_avx512, &aq_kernels_avx512bf16,
 #elif defined(__aarch64__)
     &aq_kernels_neon,
 #endif

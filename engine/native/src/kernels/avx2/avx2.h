@@ -11,6 +11,10 @@
 
 enum { AVX2_NR = 16, AVX2_MR = 6 };
 
+bool avx2_supported(void);
+size_t avx2_scratch_bytes(size_t k);
+void avx2_widen(float *dst, const uint16_t *src, size_t n);
+void avx2_narrow(uint16_t *dst, const float *src, size_t n);
 uint64_t avx2_peak_fma(size_t rounds);
 uint64_t avx2_peak_i8(size_t rounds);
 uint64_t avx2_peak_i4(size_t rounds);
