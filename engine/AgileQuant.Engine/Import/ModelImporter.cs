@@ -11,8 +11,6 @@ namespace AgileQuant.Engine;
 /// </summary>
 public static class ModelImporter
 {
-    private const int ChunkBytes = 8 << 20;
-
     /// <summary>Reads headers only; for a GGUF file also its SHA-256.</summary>
     /// <exception cref="ModelFormatException">Not a model, or of a kind this version does not support.</exception>
     public static ModelSummary Inspect(string path)
@@ -38,11 +36,12 @@ public static class ModelImporter
         source.Shape.WriteTo(keys, outputs[plan.FindIndex(p => p.Tensor.Role == TensorRole.Linear)].Type);
         source.WriteVocabulary(keys);
         using var writer = new GgufWriter(destinationGguf, keys, outputs);
+        var copier = new TensorCopier(writer);
         var total = outputs.Sum(t => t.Bytes);
         long done = 0;
         for (var i = 0; i < plan.Count; i++)
         {
-            Copy(plan[i].Source, outputs[i], writer, bytes =>
+            copier.Copy(plan[i].Source, outputs[i], bytes =>
             {
                 cancellation.ThrowIfCancellationRequested();
                 done += bytes;
@@ -52,44 +51,6 @@ public static class ModelImporter
 
         var (sha256, size) = writer.Complete();
         return Summarize(source, sha256, size);
-    }
-
-    /// <summary>Streams a tensor in chunks of whole rows.</summary>
-    private static void Copy(SourceTensor source, GgufTensor output, GgufWriter writer, Action<long> wrote)
-    {
-        var sourceRow = source.Type.RowBytes(output.RowLength);
-        var rowsAtOnce = (int)Math.Clamp(ChunkBytes / sourceRow, 1, output.Rows);
-        var buffer = new byte[rowsAtOnce * sourceRow];
-        for (long row = 0; row < output.Rows; row += rowsAtOnce)
-        {
-            var rows = (int)Math.Min(rowsAtOnce, output.Rows - row);
-            var bytes = buffer.AsSpan(0, (int)(rows * sourceRow));
-            source.ReadRows(row, bytes);
-            Write(source.Type, bytes, output, rows, writer);
-            wrote(rows * output.Type.RowBytes(output.RowLength));
-        }
-    }
-
-    private static void Write(TensorType sourceType, ReadOnlySpan<byte> bytes, GgufTensor output, int rows, GgufWriter writer)
-    {
-        if (sourceType == output.Type)
-        {
-            writer.Write(bytes);
-            return;
-        }
-
-        var floats = new float[rows * output.RowLength];
-        TensorCodec.ToFloats(sourceType, bytes, floats);
-        if (output.Type == TensorType.F32)
-        {
-            writer.WriteValues<float>(floats);
-            return;
-        }
-
-        var halves = new Half[floats.Length];
-        if (!TensorCodec.ToHalves(floats, halves))
-            throw new ModelFormatException($"tensor {output.Name} has values that fp16 cannot hold");
-        writer.WriteValues<Half>(halves);
     }
 
     private static TensorType CanonicalType(ModelTensor tensor, TensorType source) => source switch

@@ -35,6 +35,30 @@ public sealed class ForwardTests(ITestOutputHelper output)
     }
 
     [Theory]
+    [InlineData(RandomFolder.Opt350M)]
+    [InlineData(RandomFolder.Opt)]
+    [InlineData(RandomFolder.Bloom)]
+    public void Kinds_of_models_that_the_samples_are_not_have_the_logits_of_the_reference(string config)
+    {
+        using var folder = new TemporaryFolder();
+        RandomFolder.Write(folder.File("model"), config);
+        ModelImporter.Import(folder.File("model"), folder.File("model.gguf"), cancellation: TestContext.Current.CancellationToken);
+        int[] ids = [.. Enumerable.Range(0, 33).Select(i => i * 29 % 70)];
+        TokenFile.Write(folder.File("tokens"), ids, 70, -1, addsBos: false);
+        foreach (var precision in Packs.Precisions)
+        {
+            Packer.Pack(folder.File("model.gguf"), PackRecipe.For(Precision.Parse(precision)), folder.File(precision),
+                cancellation: TestContext.Current.CancellationToken);
+
+            foreach (var (isa, differences) in NativeLogits.Differences(folder.File(precision), ids, folder.File("tokens")))
+            {
+                output.WriteLine($"{precision} {isa}: mean {differences.Average():E2}, largest {differences.Max():E2}");
+                differences.Average().ShouldBeLessThan(1e-6);
+            }
+        }
+    }
+
+    [Theory]
     [InlineData("stories260K", "fp16")]
     [InlineData("stories260K", "w8a8")]
     [InlineData("stories260K", "w4a8")]
