@@ -33,7 +33,7 @@ AQ_INLINE void f16_tile(const bool bf16, const int rows, const int panels, const
         for (size_t c = 0; c < (size_t)panels; c++) {
             AQ_UNROLL
             for (size_t v = 0; v < F16_VECTORS; v++)
-                w[c][v] = wide ? f16_load(wide + i * F16_PANEL + v * F16_LANES)
+                w[c][v] = wide ? f16_load(wide + c * stride + i * F16_PANEL + v * F16_LANES)
                                : f16_widen(bf16, narrow + c * stride + i * F16_PANEL + v * F16_LANES);
         }
         AQ_UNROLL
@@ -93,38 +93,28 @@ AQ_INLINE void f16_single_row(const bool bf16, const int panels, const struct aq
     }
 }
 
-// Panels `first` to `last`, one block of inputs, `m` rows from `top` on. Where widening is cheap beside the products of
-// F16_WIDE panels, their 16-bit blocks (8 KiB a panel) stay in the first-level cache for all rows; else one widened
-// block (16 KiB) does.
-AQ_INLINE void f16_block(const bool bf16, const struct aq_product *p, size_t first, size_t last, size_t start,
-                         size_t top, size_t m) {
+// `panels` panels from `panel` on, one block of inputs, `m` rows from `top` on. The widened block (16 KiB a panel)
+// serves all full tiles; the last few rows, or few rows at all, take the weights as they are.
+AQ_INLINE void f16_panels(const bool bf16, const int panels, const struct aq_product *p, size_t panel, size_t start,
+                          size_t top, size_t m) {
     const struct aq_matrix *w = p->w;
-    size_t k = aq_min(AQ_F16_BLOCK, w->k - start), stride = w->stride * F16_PANEL;
+    size_t k = aq_min(AQ_F16_BLOCK, w->k - start), stride = w->stride * F16_PANEL, full = m / F16_MR * F16_MR;
+    size_t columns = w->n - panel * F16_PANEL;
+    const uint16_t *narrow = (const uint16_t *)w->weights + panel * stride + start * F16_PANEL;
     const float *x = p->x + top * p->ldx + start;
-    for (size_t panel = first; panel < last;) {
-        size_t columns = w->n - panel * F16_PANEL;
-        const uint16_t *narrow = (const uint16_t *)w->weights + panel * stride + start * F16_PANEL;
-        float *y = p->y + top * p->ldy + panel * F16_PANEL, *wide = NULL;
-#define TILE_OF(panels, rows)                                                                                          \
-    f16_tile(bf16, rows, panels, x + row * p->ldx, p->ldx, wide, narrow, stride, k, y + row * p->ldy, p->ldy, columns, \
-             start > 0)
-        if (F16_WIDE > 1 && panel + F16_WIDE <= last) {
-#define TILE(rows) TILE_OF(F16_WIDE, rows)
-            AQ_FOR_TILES(m, F16_MR, TILE);
+    float *y = p->y + top * p->ldy + panel * F16_PANEL, *wide = p->scratch;
+    if (m < 2 * F16_MR) full = 0;
+    for (size_t c = 0; full && c < (size_t)panels; c++)
+        for (size_t i = 0; i < k * F16_PANEL; i += F16_LANES)
+            f16_save(wide + c * AQ_F16_BLOCK * F16_PANEL + i, f16_widen(bf16, narrow + c * stride + i));
+    for (size_t row = 0; row < full; row += F16_MR)
+        f16_tile(bf16, F16_MR, panels, x + row * p->ldx, p->ldx, wide, NULL, AQ_F16_BLOCK * F16_PANEL, k,
+                 y + row * p->ldy, p->ldy, columns, start > 0);
+#define TILE(rows)                                                                                                     \
+    f16_tile(bf16, rows, panels, x + (full + row) * p->ldx, p->ldx, NULL, narrow, stride, k,                           \
+             y + (full + row) * p->ldy, p->ldy, columns, start > 0)
+    AQ_FOR_TILES(m - full, F16_MR, TILE);
 #undef TILE
-            panel += F16_WIDE;
-            continue;
-        }
-        if (F16_WIDE == 1 && m > F16_MR) {
-            wide = p->scratch;
-            for (size_t i = 0; i < k * F16_PANEL; i += F16_LANES) f16_save(wide + i, f16_widen(bf16, narrow + i));
-        }
-#define TILE(rows) TILE_OF(1, rows)
-        AQ_FOR_TILES(m, F16_MR, TILE);
-#undef TILE
-#undef TILE_OF
-        panel++;
-    }
 }
 
 // F16_ROWS rows at a time, so that their blocks of 256 inputs and what they have of y, which every block adds to, stay
@@ -133,8 +123,15 @@ AQ_INLINE void f16_many_rows(const bool bf16, const struct aq_product *p) {
     for (size_t panel = p->first; panel < p->last; panel += F16_TOGETHER)
         for (size_t top = 0; top < p->m; top += F16_ROWS)
             for (size_t start = 0; start < p->w->k; start += AQ_F16_BLOCK)
-                f16_block(bf16, p, panel, aq_min(panel + F16_TOGETHER, p->last), start, top,
-                          aq_min(F16_ROWS, p->m - top));
+                for (size_t at = panel, last = aq_min(panel + F16_TOGETHER, p->last); at < last;) {
+                    size_t m = aq_min(F16_ROWS, p->m - top);
+                    bool several = F16_WIDE > 1 && at + F16_WIDE <= last;
+                    if (several)
+                        f16_panels(bf16, F16_WIDE, p, at, start, top, m);
+                    else
+                        f16_panels(bf16, 1, p, at, start, top, m);
+                    at += several ? F16_WIDE : 1;
+                }
 }
 
 AQ_INLINE void f16_product(const bool bf16, const struct aq_product *p) {
