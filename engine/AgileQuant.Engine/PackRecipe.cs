@@ -46,6 +46,9 @@ public sealed record PackRecipe
         };
     }
 
+    /// <summary>The same with a text to measure on, also where it chooses nothing: for explanations.</summary>
+    internal PackRecipe CalibratedOn(CalibrationText text) => this with { Calibration = text };
+
     /// <summary>The recipe with its keys in ordinal order and no white space; equal recipes give equal text.</summary>
     public string ToCanonicalJson() => ToCanonicalJson(null);
 
@@ -84,4 +87,8 @@ public sealed record PackRecipe
 }
 
 /// <summary>A finished pack: its SHA-256 (lower-case hexadecimal) names it in the artifact store.</summary>
-public sealed record PackResult(Precision Precision, string Sha256, long Bytes, PackRecipe Recipe);
+public sealed record PackResult(Precision Precision, string Sha256, long Bytes, PackRecipe Recipe)
+{
+    /// <summary>What calibration measured; null when the precision needs none (<see cref="QuantizationExplanation.Of"/> measures those).</summary>
+    public QuantizationExplanation? Explanation { get; init; }
+}

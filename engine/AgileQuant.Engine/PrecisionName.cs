@@ -43,6 +43,8 @@ internal static class PrecisionName
             return "mixed is for w4a8 and w4a4; in w8a8 everything has 8 bits already";
         if (options.LowRatio != 0 && @base.ActivationBits != 8)
             return "low is for 8-bit activations: w8a8 and w4a8";
+        if (options.LowRatio != 0 && options.Trip == TripMode.Static)
+            return "low needs a scale for each token: use trip instead of trip-static";
         if (options.LowRatio != 0 && !InRange(options.LowRatio))
             return $"the share {options.LowRatio} of low is not above 0 and at most {MostTokens}";
         if ((options.Prune != PruneMode.None || options.PruneRatio != 0) && (options.Prune == PruneMode.None || !InRange(options.PruneRatio)))

@@ -42,6 +42,7 @@ public sealed class PrecisionTests
     [InlineData("w8a8+asym", "asym is for int4 weights")]
     [InlineData("w8a8+mixed", "has 8 bits already")]
     [InlineData("w4a4+low0.5", "low is for 8-bit activations")]
+    [InlineData("w4a8+low0.5+trip-static", "low needs a scale for each token")]
     [InlineData("fp16+gptq", "fp16 takes no option but kv8")]
     [InlineData("bf16+prune0.2", "bf16 takes no option but kv8")]
     [InlineData("w4a8+low", "needs a share above 0 and at most 0.9")]
@@ -76,7 +77,7 @@ public sealed class PrecisionTests
                 Trip = trip,
                 Mixed = mixed && b.WeightBits == 4,
                 Probabilities = probabilities,
-                LowRatio = b.ActivationBits == 8 ? low / 1000m : 0,
+                LowRatio = b.ActivationBits == 8 && trip != TripMode.Static ? low / 1000m : 0,
                 Prune = prune,
                 PruneRatio = prune == PruneMode.None ? 0 : share / 1000m,
                 Int8KeyValues = kv8,

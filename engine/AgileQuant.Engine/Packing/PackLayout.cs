@@ -4,26 +4,36 @@ using AgileQuant.Engine.Quantization;
 
 namespace AgileQuant.Engine.Packing;
 
-/// <summary>A source tensor and the tensors it becomes.</summary>
-internal sealed record PackItem(string Source, IReadOnlyList<long> Dimensions, RowCodec Codec, IReadOnlyList<GgufTensor> Stored);
+/// <summary>A source tensor and the tensors it becomes, or one that calibration has prepared.</summary>
+internal sealed record PackItem(string Source, IReadOnlyList<long> Dimensions, RowCodec? Codec, IReadOnlyList<GgufTensor> Stored)
+{
+    /// <summary>Bytes of the one stored tensor, when there is no codec.</summary>
+    public Func<byte[]>? Data { get; private init; }
+
+    public static PackItem Prepared(GgufTensor tensor, Func<byte[]> data) => new("", tensor.Dimensions, null, [tensor]) { Data = data };
+}
 
 /// <summary>Which tensors and keys a pack holds, and in which order (docs/packed-model.md).</summary>
 internal static class PackLayout
 {
-    public static IEnumerable<PackItem> Items(ModelShape shape, PackRecipe recipe)
+    /// <param name="shape">Of the model.</param>
+    /// <param name="recipe">The recipe.</param>
+    /// <param name="linears">What calibration made; null: linears are rounded to nearest while they are packed.</param>
+    public static IEnumerable<PackItem> Items(ModelShape shape, PackRecipe recipe, CalibratedLinears? linears)
     {
         foreach (var tensor in shape.Tensors())
         {
             if (tensor.Name == "rope_freqs.weight" && shape.TiedOutput && !recipe.Precision.Is16Bit)
                 yield return QuantizedTiedHead(shape); // in the place where an output head of its own would stand
-            yield return Item(tensor.Name, tensor.Name, tensor.Dimensions, CodecFor(tensor.Role, recipe));
+            foreach (var item in linears?.ItemsFor(tensor) ?? [Item(tensor.Name, tensor.Name, tensor.Dimensions, CodecFor(tensor.Role, recipe))])
+                yield return item;
         }
 
         if (!shape.HasRopeFactors && shape.TiedOutput && !recipe.Precision.Is16Bit)
             yield return QuantizedTiedHead(shape);
     }
 
-    public static GgufMetadata Metadata(GgufMetadata source, ModelShape shape, PackRecipe recipe, string sourceSha256)
+    public static GgufMetadata Metadata(GgufMetadata source, ModelShape shape, PackRecipe recipe, string sourceSha256, CalibratedLinears? linears)
     {
         var keys = new GgufMetadata();
         (shape with { RandomWeights = false }).WriteTo(keys, FileType(recipe.Precision));
@@ -33,10 +43,11 @@ internal static class PackLayout
         keys.Add("agilequant.activation_bits", (uint)recipe.Precision.ActivationBits);
         if (recipe.Precision.WeightBits == 4)
             keys.Add("agilequant.group_size", (uint)recipe.GroupSize);
-        keys.Add("agilequant.recipe", recipe.ToCanonicalJson());
+        keys.Add("agilequant.recipe", recipe.ToCanonicalJson(linears is null ? null : linears.WriteChosen));
         keys.Add("agilequant.source_sha256", sourceSha256);
         keys.Add("agilequant.random_weights", shape.RandomWeights);
         AddOptions(keys, shape, recipe.Precision);
+        linears?.AddKeys(keys);
         foreach (var (key, value) in source)
         {
             if (key.StartsWith("tokenizer.", StringComparison.Ordinal))

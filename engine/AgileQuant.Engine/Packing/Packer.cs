@@ -27,13 +27,25 @@ public static class Packer
         if (input.Metadata.Contains("agilequant.format"))
             throw new ModelFormatException($"{canonicalGguf}: this is a packed model already; pack the imported model");
         var shape = ModelShape.FromGguf(input);
-        var items = PackLayout.Items(shape, recipe).ToList();
-        var keys = PackLayout.Metadata(input.Metadata, shape, recipe, HashOf(canonicalGguf));
+        var packing = progress;
+        using var linears = recipe.Precision.NeedsCalibration
+            ? CalibratedLinears.Make(input, shape, recipe, calibration!, destination, progress, cancellation)
+            : null;
+        if (linears is not null)
+            packing = null; // what is left takes no time
+        var items = PackLayout.Items(shape, recipe, linears).ToList();
+        var keys = PackLayout.Metadata(input.Metadata, shape, recipe, HashOf(canonicalGguf), linears);
         using var writer = new GgufWriter(destination, keys, items.SelectMany(i => i.Stored).ToList());
-        var total = items.Sum(i => input.Tensor(i.Source).Bytes);
+        var total = items.Where(i => i.Codec is not null).Sum(i => input.Tensor(i.Source).Bytes);
         long done = 0;
         foreach (var item in items)
         {
+            if (item.Data is { } data)
+            {
+                writer.Write(data());
+                continue;
+            }
+
             var source = input.Tensor(item.Source);
             if (!source.Dimensions.SequenceEqual(item.Dimensions))
             {
@@ -41,23 +53,23 @@ public static class Packer
                     + $"[{string.Join(", ", item.Dimensions)}] was expected");
             }
 
-            PackTensor(input, source, item, writer, bytes =>
+            PackTensor(input, source, item.Codec!, writer, bytes =>
             {
                 done += bytes;
-                progress?.Report((double)done / total);
+                packing?.Report((double)done / total);
             }, cancellation);
         }
 
         var (sha256, size) = writer.Complete();
-        return new PackResult(recipe.Precision, sha256, size, recipe);
+        return new PackResult(recipe.Precision, sha256, size, recipe) { Explanation = linears?.Explanation };
     }
 
     /// <summary>Streams a tensor: chunks of rows are quantized in parallel, what stands beside them (scales) is kept and written behind.</summary>
     private static void PackTensor(
-        GgufFile input, GgufTensor source, PackItem item, GgufWriter writer, Action<long> packed, CancellationToken cancellation)
+        GgufFile input, GgufTensor source, RowCodec codec, GgufWriter writer, Action<long> packed, CancellationToken cancellation)
     {
-        int length = (int)source.RowLength, sourceRow = (int)source.Type.RowBytes(length), targetRow = (int)item.Codec.RowBytes(length);
-        var sides = item.Codec.Sides(length);
+        int length = (int)source.RowLength, sourceRow = (int)source.Type.RowBytes(length), targetRow = (int)codec.RowBytes(length);
+        var sides = codec.Sides(length);
         var sideRow = sides.Sum(s => s.RowBytes);
         var sideBytes = new byte[sideRow * source.Rows];
         var rowsAtOnce = (int)Math.Clamp(ChunkBytes / sourceRow, 1, source.Rows);
@@ -72,7 +84,7 @@ public static class Packer
             Parallel.For(0, rows, () => new float[length], (row, _, values) =>
             {
                 TensorCodec.ToFloats(source.Type, buffer.AsSpan(row * sourceRow, sourceRow), values);
-                var ok = item.Codec.Encode(
+                var ok = codec.Encode(
                     values, target.AsSpan(row * targetRow, targetRow), sideBytes.AsSpan(checked((int)(start + row) * sideRow), sideRow));
                 if (!ok)
                     Interlocked.Exchange(ref bad, start + row);
@@ -106,9 +118,6 @@ public static class Packer
             return;
         if (calibration is null || recipe.Calibration is null)
             throw PackRecipe.Missing(recipe.Precision);
-        if (TokenFile.HashOf(calibration) != recipe.Calibration.TokensSha256)
-            throw new CalibrationException($"the recipe is calibrated on the token file {recipe.Calibration.TokensSha256}; another text was given");
-        throw new CalibrationException($"{recipe.Precision} cannot be packed by this version yet; use {recipe.Precision.Base}");
     }
 
     private static ModelFormatException Unusable(string path, string tensor, long row) =>

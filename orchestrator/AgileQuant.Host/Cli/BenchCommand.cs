@@ -63,6 +63,8 @@ public static class BenchCommand
         MatrixCommands.Create(),
         ReportCommand.Create(),
         PerfCommands.Create(),
+        QuantizeCommand.Create(),
+        AblateCommand.Create(),
     };
 
     /// <summary>A command whose help ends with an example.</summary>
