@@ -22,11 +22,15 @@ static bool write_logits(const struct aq_args *args, const struct aq_model *mode
     struct aq_session *s = aq_session_create(model, pool, count, CHUNK, CHUNK, NULL, err);
     if (!s) return false;
     bool ok = create_output(aq_arg(args, "out"), &fd, err);
-    for (size_t at = 0; ok && at < count; at += CHUNK) {
-        size_t rows = aq_min(CHUNK, count - at);
-        ok = aq_session_forward(s, tokens->ids + at, rows, err);
-        if (ok && !aq_write_all(fd, aq_session_logits(s, 0, rows), rows * model->vocab * sizeof(float)))
-            ok = aq_fail(err, "write", "cannot write logits: %s", strerror(errno));
+    size_t step = aq_session_chunk(s);
+    for (size_t at = 0; ok && at < count; at += step) { // the ids are one prompt
+        size_t rows = aq_min(step, count - at);
+        ok = aq_session_forward(s, tokens->ids + at, rows, at + rows == count ? AQ_PROMPT_END : AQ_PROMPT, err);
+        for (size_t row = 0; ok && row < rows; row += CHUNK) {
+            size_t some = aq_min(CHUNK, rows - row);
+            if (!aq_write_all(fd, aq_session_logits(s, row, some), some * model->vocab * sizeof(float)))
+                ok = aq_fail(err, "write", "cannot write logits: %s", strerror(errno));
+        }
     }
     if (fd >= 0 && close(fd) != 0 && ok) ok = aq_fail(err, "write", "cannot write logits: %s", strerror(errno));
     aq_session_free(s);

@@ -212,6 +212,23 @@ static void round_cases(struct test *t, struct bench *b, size_t n) {
     differ(t, memcmp(b->rows.q16, b->rows.q16 + b->rows.ld, b->rows.ld * 2) ? 1.0 : 0.0);
 }
 
+// To int8 and back, in both directions of scales.
+static void cache_cases(struct test *t, struct bench *b, size_t n) {
+    float *one = b->y[0], *two = b->y[1], inverse[2];
+    int8_t *q[] = {(int8_t *)b->packed[0], (int8_t *)b->packed[1]};
+    float scales[] = {t->scalar->row_scale(b->x, n, &inverse[0]), t->kernels->row_scale(b->x, n, &inverse[1])};
+    differ_all(t, scales, scales + 1, 1);
+    differ_all(t, inverse, inverse + 1, 1);
+    t->scalar->to_int8(q[0], b->x, n, inverse[0]);
+    t->kernels->to_int8(q[1], b->x, n, inverse[1]);
+    differ(t, memcmp(q[0], q[1], n) ? 1.0 : 0.0);
+    for (int by_row = 0; by_row < 2 && n >= 16; by_row++) {
+        t->scalar->from_int8(one, q[0], b->x, n / 16, by_row);
+        t->kernels->from_int8(two, q[1], b->x, n / 16, by_row);
+        differ_all(t, one, two, n / 16 * 16);
+    }
+}
+
 // Plain rows, rows with factors, with an order too, and with a fixed scale and zero point.
 static void quantize_cases(struct test *t, struct bench *b, size_t n) {
     float *factor = b->y[0];
@@ -243,6 +260,7 @@ static void elementwise_cases(struct test *t, struct bench *b) {
         normalize_cases(t, b, n);
         activation_cases(t, b, n);
         round_cases(t, b, n);
+        cache_cases(t, b, n);
         quantize_cases(t, b, n);
         t->shapes++;
     }

@@ -20,9 +20,9 @@ static void run_rows(void *context, size_t first, size_t last, unsigned thread) 
     for (size_t row = first; row < last; row++) t->step(t->s, t->layer, row);
 }
 
-static void each_row(struct aq_session *s, const struct aq_layer *layer, row_step *step) {
+static void each_row(struct aq_session *s, size_t rows, const struct aq_layer *layer, row_step *step) {
     struct row_task t = {s, layer, step};
-    aq_pool_run(s->pool, s->rows, 4, run_rows, &t);
+    aq_pool_run(s->pool, rows, 4, run_rows, &t);
 }
 
 static void normalize(const struct aq_session *s, float *dst, const float *x, const struct aq_norm *norm) {
@@ -44,28 +44,26 @@ static void linear_input(struct aq_session *s, int limit, const struct aq_input 
         s->kernels->round_bf16(&rows, row, x, k);
 }
 
-static void layer_input(struct aq_session *s, const struct aq_layer *layer, enum aq_place place, size_t row, float *x,
-                        size_t k) {
-    linear_input(s, layer->limit[place], &layer->input[place], row, x, k);
+static void layer_input(struct aq_session *s, const struct aq_layer *layer, enum aq_place place, bool low, size_t row,
+                        float *x, size_t k) {
+    linear_input(s, low ? AQ_LOW_LIMIT : layer->limit[place], &layer->input[place], row, x, k);
 }
 
-// What the linear before added to the residual stream. norm_after: `norm` then takes the sum.
-static void add_to_residual(struct aq_session *s, size_t row, const struct aq_norm *norm) {
-    float *x = s->x + row * s->ld, *normed = s->normed + row * s->ld;
-    s->kernels->add(x, s->qkv + row * s->ld_qkv, s->model->dim);
+// What a linear left in row `slot`, added to the residual stream. norm_after: `norm` then takes the sum.
+static void add_to_residual(struct aq_session *s, size_t token, size_t slot, const struct aq_norm *norm) {
+    float *x = s->x + token * s->ld, *sum = s->qkv + slot * s->ld_qkv;
+    s->kernels->add(x, sum, s->model->dim);
     if (!s->model->norm_after) return;
-    normalize(s, normed, x, norm);
-    memcpy(x, normed, s->model->dim * sizeof *x);
+    memcpy(sum, x, s->model->dim * sizeof *x);
+    normalize(s, x, sum, norm);
 }
 
-static void norm_to_input(struct aq_session *s, const struct aq_layer *layer, enum aq_place place, size_t row,
-                          const struct aq_norm *norm) {
-    float *x = s->x + row * s->ld, *normed = s->normed + row * s->ld;
+static void norm_to_slot(struct aq_session *s, size_t token, size_t slot, const struct aq_norm *norm) {
+    float *x = s->x + token * s->ld, *normed = s->normed + slot * s->ld;
     if (s->model->norm_after)
         memcpy(normed, x, s->model->dim * sizeof *x);
     else
         normalize(s, normed, x, norm);
-    layer_input(s, layer, place, row, normed, s->model->dim);
 }
 
 static void position_and_norm(struct aq_session *s, const struct aq_layer *layer, size_t row) {
@@ -82,55 +80,52 @@ static void position_and_norm(struct aq_session *s, const struct aq_layer *layer
     }
 }
 
-static void attention_in(struct aq_session *s, const struct aq_layer *layer, size_t row) {
-    norm_to_input(s, layer, AQ_ATTN_IN, row, &layer->attn_norm);
+static void attention_in(struct aq_session *s, const struct aq_layer *layer, size_t slot) {
+    norm_to_slot(s, s->token[slot], slot, &layer->attn_norm);
+    layer_input(s, layer, AQ_ATTN_IN, false, slot, s->normed + slot * s->ld, s->model->dim);
 }
 
-static void attention_out(struct aq_session *s, const struct aq_layer *layer, size_t row) {
-    layer_input(s, layer, AQ_ATTN_OUT, row, s->mixed + row * s->ld, s->model->dim);
+static void attention_out(struct aq_session *s, const struct aq_layer *layer, size_t slot) {
+    bool low = slot >= s->active - s->low_rows;
+    layer_input(s, layer, AQ_ATTN_OUT, low, slot, s->mixed + s->order[slot] * s->ld, s->model->dim);
 }
 
-static void feed_forward_in(struct aq_session *s, const struct aq_layer *layer, size_t row) {
-    add_to_residual(s, row, &layer->attn_norm);
-    norm_to_input(s, layer, AQ_FFN_IN, row, &layer->ffn_norm);
+// From an output slot to a feed-forward slot, unless the row leaves.
+static void feed_forward_in(struct aq_session *s, const struct aq_layer *layer, size_t slot) {
+    size_t token = s->token[s->order[slot]], to = s->feed_slot[slot];
+    add_to_residual(s, token, slot, &layer->attn_norm);
+    if (to == AQ_HAS_LEFT) return;
+    norm_to_slot(s, token, to, &layer->ffn_norm);
+    layer_input(s, layer, AQ_FFN_IN, to >= s->feed_rows - s->feed_low, to, s->normed + to * s->ld, s->model->dim);
 }
 
-static void feed_forward_mid(struct aq_session *s, const struct aq_layer *layer, size_t row) {
+static void feed_forward_mid(struct aq_session *s, const struct aq_layer *layer, size_t slot) {
     const struct aq_model *m = s->model;
-    float *gate = s->gate + row * s->ld_ffn;
+    float *gate = s->gate + slot * s->ld_ffn;
     if (m->arch->activation == AQ_SWIGLU)
-        s->kernels->swiglu(gate, s->up + row * s->ld_ffn, m->ffn);
+        s->kernels->swiglu(gate, s->up + slot * s->ld_ffn, m->ffn);
     else if (m->arch->activation == AQ_RELU)
         s->kernels->relu(gate, m->ffn);
     else
         s->kernels->gelu(gate, m->ffn);
-    layer_input(s, layer, AQ_FFN_MID, row, gate, m->ffn);
+    layer_input(s, layer, AQ_FFN_MID, slot >= s->feed_rows - s->feed_low, slot, gate, m->ffn);
 }
 
-static void layer_out(struct aq_session *s, const struct aq_layer *layer, size_t row) {
-    add_to_residual(s, row, &layer->ffn_norm);
+static void layer_out(struct aq_session *s, const struct aq_layer *layer, size_t slot) {
+    add_to_residual(s, s->feed_token[slot], slot, &layer->ffn_norm);
 }
 
-static void output_norm(struct aq_session *s, const struct aq_layer *layer, size_t row) {
+static void output_norm(struct aq_session *s, const struct aq_layer *layer, size_t token) {
     (void)layer;
-    float *x = s->x + row * s->ld, *normed = s->normed + row * s->ld;
-    if (s->model->norm_after)
-        memcpy(normed, x, s->model->dim * sizeof *x);
-    else
-        normalize(s, normed, x, &s->model->output_norm);
-}
-
-// Of all rows of the session.
-static struct aq_products products(struct aq_session *s, const struct aq_layer *layer, enum aq_place place) {
-    return (struct aq_products){.s = s, .m = s->rows, .limit = layer->limit[place]};
+    norm_to_slot(s, token, token, &s->model->output_norm);
 }
 
 static void run_layer(struct aq_session *s, size_t index) {
     const struct aq_model *m = s->model;
     const struct aq_layer *layer = &m->layer[index];
 
-    each_row(s, layer, attention_in);
-    struct aq_products qkv = products(s, layer, AQ_ATTN_IN);
+    each_row(s, s->active, layer, attention_in);
+    struct aq_products qkv = {.s = s, .m = s->active, .limit = layer->limit[AQ_ATTN_IN]};
     aq_products_add(&qkv, &layer->q, s->normed, s->ld, s->qkv, s->ld_qkv);
     if (!m->arch->fused_qkv) {
         aq_products_add(&qkv, &layer->k, s->normed, s->ld, s->qkv + m->dim, s->ld_qkv);
@@ -139,23 +134,26 @@ static void run_layer(struct aq_session *s, size_t index) {
     aq_products_run(&qkv);
 
     aq_attention_run(s, index);
+    aq_selection_low(s, layer);
 
-    if (m->base != AQ_BASE_FP16) each_row(s, layer, attention_out);
-    struct aq_products o = products(s, layer, AQ_ATTN_OUT);
+    if (m->base != AQ_BASE_FP16) each_row(s, s->active, layer, attention_out);
+    struct aq_products o = {.s = s, .m = s->active, .low = s->low_rows, .limit = layer->limit[AQ_ATTN_OUT]};
     aq_products_add(&o, &layer->o, s->mixed, s->ld, s->qkv, s->ld_qkv);
     aq_products_run(&o);
+    aq_selection_leave(s, layer);
 
-    each_row(s, layer, feed_forward_in);
-    struct aq_products up = products(s, layer, AQ_FFN_IN);
+    each_row(s, s->active, layer, feed_forward_in);
+    struct aq_products up = {.s = s, .m = s->feed_rows, .low = s->feed_low, .limit = layer->limit[AQ_FFN_IN]};
     if (s->up) aq_products_add(&up, &layer->gate, s->normed, s->ld, s->gate, s->ld_ffn);
     aq_products_add(&up, &layer->up, s->normed, s->ld, s->up ? s->up : s->gate, s->ld_ffn);
     aq_products_run(&up);
 
-    each_row(s, layer, feed_forward_mid);
-    struct aq_products down = products(s, layer, AQ_FFN_MID);
+    each_row(s, s->feed_rows, layer, feed_forward_mid);
+    struct aq_products down = {.s = s, .m = s->feed_rows, .low = s->feed_low, .limit = layer->limit[AQ_FFN_MID]};
     aq_products_add(&down, &layer->down, s->gate, s->ld_ffn, s->qkv, s->ld_qkv);
     aq_products_run(&down);
-    each_row(s, layer, layer_out);
+    each_row(s, s->feed_rows, layer, layer_out);
+    aq_selection_next(s);
 }
 
 static void embedding_row(const struct aq_session *s, float *dst, size_t token) {
@@ -183,22 +181,28 @@ static bool embed(struct aq_session *s, const int32_t *ids, size_t count, struct
         aq_products_add(&in, &m->embedding_in, s->embedded, s->ld_width, s->x, s->ld);
         aq_products_run(&in);
     }
-    if (m->positions || m->arch->embedding_norm) each_row(s, NULL, position_and_norm);
+    if (m->positions || m->arch->embedding_norm) each_row(s, count, NULL, position_and_norm);
     return true;
 }
 
-bool aq_session_forward(struct aq_session *s, const int32_t *ids, size_t count, struct aq_error *err) {
+bool aq_session_forward(struct aq_session *s, const int32_t *ids, size_t count, enum aq_pass pass,
+                        struct aq_error *err) {
     const struct aq_model *m = s->model;
     if (count < 1 || count > s->chunk || count > s->context - s->position)
         return aq_fail(err, "plan", "%zu tokens at position %zu do not fit a context of %zu (chunk %zu)", count,
                        s->position, s->context, s->chunk);
+    if (m->prune == AQ_PRUNE_PAPER && pass != AQ_GENERATED && (pass == AQ_PROMPT || s->position > 0))
+        return aq_fail(err, "plan", "a pack that prunes as in the paper takes a prompt in one piece only");
     s->rows = count;
+    aq_selection_begin(s, pass);
     if (!embed(s, ids, count, err)) return false;
     for (size_t i = 0; i < m->layers; i++) {
         if (s->stop && atomic_load_explicit(s->stop, memory_order_relaxed)) return aq_fail(err, "stopped", "stopped");
+        s->added[i] = s->active;
         run_layer(s, i);
     }
-    each_row(s, NULL, output_norm);
+    each_row(s, count, NULL, output_norm);
+    for (size_t i = 0; i < m->layers; i++) s->length[i] += s->added[i];
     s->position += count;
     return true;
 }

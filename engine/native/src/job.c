@@ -3,6 +3,7 @@
 
 #include "board.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,15 @@ static void add_bytes(struct aq_text *t, const char *key, int64_t bytes) {
         aq_json_kv_string(t, key, NULL);
 }
 
+// KIND_file and KIND_sha256, null when the block wrote none.
+static void add_file(struct aq_text *t, const char *kind, const struct aq_block_file *file) {
+    char key[32];
+    snprintf(key, sizeof key, "%s_file", kind);
+    aq_json_kv_string(t, key, file->name[0] ? file->name : NULL);
+    snprintf(key, sizeof key, "%s_sha256", kind);
+    aq_json_kv_string(t, key, file->name[0] ? file->sha256 : NULL);
+}
+
 static bool run_block(struct aq_running *job, const struct aq_plan_block *block, struct aq_error *err) {
     const struct aq_plan *plan = job->plan;
     if (!aq_job_load(job, block->pack, err)) return false;
@@ -40,11 +50,10 @@ static bool run_block(struct aq_running *job, const struct aq_plan_block *block,
     bool ok = aq_journal_event(&job->journal, "block", &event, true);
     if (!ok) *err = job->journal.error;
 
-    char nll_name[32] = "", nll_sha256[65] = "";
-    size_t repetitions = 1;
+    struct aq_block_done done = {.repetitions = 1, .row_share = -1};
     block_head(&entry, plan, block, "done");
-    ok = ok && (block->kind == AQ_PERPLEXITY ? aq_job_perplexity_block(job, block, &entry, nll_name, nll_sha256, err)
-                                             : aq_job_timing_block(job, block, &entry, &repetitions, err));
+    ok = ok && (block->kind == AQ_PERPLEXITY ? aq_job_perplexity_block(job, block, &entry, &done, err)
+                                             : aq_job_timing_block(job, block, &entry, &done, err));
     int64_t peak = aq_peak_rss(NULL);
     if (ok) {
         add_bytes(&entry, "peak_rss", peak);
@@ -53,10 +62,13 @@ static bool run_block(struct aq_running *job, const struct aq_plan_block *block,
         aq_text_clear(&event);
         aq_json_kv_int(&event, "block", block->index);
         aq_json_kv_string(&event, "state", "done");
-        aq_json_kv_int(&event, "repetitions", (int64_t)repetitions);
+        aq_json_kv_int(&event, "repetitions", (int64_t)done.repetitions);
         add_bytes(&event, "peak_rss", peak);
-        aq_json_kv_string(&event, "nll_file", nll_name[0] ? nll_name : NULL);
-        aq_json_kv_string(&event, "nll_sha256", nll_sha256[0] ? nll_sha256 : NULL);
+        add_file(&event, "nll", &done.nll);
+        if (job->model.prune != AQ_PRUNE_NONE) {
+            add_file(&event, "survivors", &done.survivors);
+            aq_json_kv_number(&event, "row_share", done.row_share < 0 ? (double)NAN : done.row_share);
+        }
         ok = aq_journal_event(&job->journal, "block", &event, true);
         if (!ok) *err = job->journal.error;
     }

@@ -38,11 +38,23 @@ bool aq_job_verify(struct aq_running *job, const char *sha256, char *path, size_
 bool aq_job_load(struct aq_running *job, uint32_t pack, struct aq_error *err);
 void aq_job_unload(struct aq_running *job);
 
+// A file that a block wrote into the job's folder; no name: none.
+struct aq_block_file {
+    char name[32], sha256[65];
+};
+
+// What a block's `done` event repeats of its entry in result.json.
+struct aq_block_done {
+    size_t repetitions;
+    double row_share; // negative: nothing leaves in this pack, or it was not asked
+    struct aq_block_file nll, survivors;
+};
+
 // A block of repetitions or of windows; adds its figures to the entry of result.json.
 bool aq_job_timing_block(struct aq_running *job, const struct aq_plan_block *block, struct aq_text *result,
-                         size_t *repetitions, struct aq_error *err);
+                         struct aq_block_done *done, struct aq_error *err);
 bool aq_job_perplexity_block(struct aq_running *job, const struct aq_plan_block *block, struct aq_text *result,
-                             char nll_name[32], char nll_sha256[65], struct aq_error *err);
+                             struct aq_block_done *done, struct aq_error *err);
 
 void aq_job_add_ns(struct aq_text *t, const char *key, const uint64_t *ns, size_t n);
 

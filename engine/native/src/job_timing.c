@@ -38,12 +38,13 @@ static bool repetition(struct aq_running *job, enum aq_block_kind kind, const in
                        struct aq_error *err) {
     const struct aq_plan *plan = job->plan;
     size_t total = kind == AQ_PREFILL ? plan->prompt : plan->generate;
-    size_t step = kind == AQ_PREFILL ? aq_min(plan->ubatch, plan->context) : 1;
+    size_t step = kind == AQ_PREFILL ? aq_session_chunk(job->session) : 1;
     aq_session_reset(job->session);
     uint64_t start = aq_now_ns();
     for (size_t at = 0; at < total; at += step) {
         size_t count = aq_min(step, total - at);
-        if (!aq_session_forward(job->session, ids + at, count, err)) return false;
+        enum aq_pass pass = kind == AQ_GENERATE ? AQ_GENERATED : at + count == total ? AQ_PROMPT_END : AQ_PROMPT;
+        if (!aq_session_forward(job->session, ids + at, count, pass, err)) return false;
         if (kind == AQ_GENERATE || at + count == total) aq_session_logits(job->session, count - 1, 1);
     }
     *ns = aq_now_ns() - start;
@@ -92,7 +93,7 @@ static bool measure(struct aq_running *job, const struct aq_plan_block *block, s
 }
 
 bool aq_job_timing_block(struct aq_running *job, const struct aq_plan_block *block, struct aq_text *result,
-                         size_t *repetitions, struct aq_error *err) {
+                         struct aq_block_done *done, struct aq_error *err) {
     const struct aq_plan *plan = job->plan;
     size_t tokens = block->kind == AQ_PREFILL ? plan->prompt : plan->generate;
     struct series s = {calloc(block->max, sizeof *s.ns), calloc(plan->warmup_max + 1, sizeof *s.warmup), 0, 0,
@@ -107,7 +108,11 @@ bool aq_job_timing_block(struct aq_running *job, const struct aq_plan_block *blo
         aq_json_kv_int(result, "tokens", (int64_t)tokens);
         aq_job_add_ns(result, "ns", s.ns, s.count);
         aq_job_add_ns(result, "warmup_ns", s.warmup, s.warmups);
-        *repetitions = s.count;
+        if (job->model.prune != AQ_PRUNE_NONE) { // every repetition runs the same rows
+            done->row_share = aq_session_row_share(job->session);
+            aq_json_kv_number(result, "row_share", done->row_share);
+        }
+        done->repetitions = s.count;
     }
     free(s.ns);
     free(s.warmup);

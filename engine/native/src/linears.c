@@ -7,6 +7,22 @@ static void add_bias(const struct aq_products *ps, const struct aq_product *p) {
         ps->s->kernels->add(p->y + row * p->ldy + from, p->w->bias + from, to - from);
 }
 
+// The rows of full width, then the low ones with the limit that their kernels know.
+static void run_panels(const struct aq_products *ps, struct aq_product p) {
+    size_t full = ps->m - ps->low, parts[] = {full, ps->low};
+    for (int i = 0; i < 2; i++) {
+        p.m = parts[i];
+        if (!p.m) continue;
+        if (i == 1) {
+            p.rows = &ps->low_rows;
+            p.x += full * p.ldx;
+            p.y += full * p.ldy;
+        }
+        ps->s->kernels->product[p.w->format](&p);
+        if (p.w->bias) add_bias(ps, &p);
+    }
+}
+
 // [first, last) counts panels of all parts one after the other.
 static void run_products(void *context, size_t first, size_t last, unsigned thread) {
     struct aq_products *ps = context;
@@ -16,8 +32,7 @@ static void run_products(void *context, size_t first, size_t last, unsigned thre
             p.first = first;
             p.last = aq_min(last, ps->panels[i]);
             p.scratch = ps->s->scratch + thread * ps->s->scratch_thread;
-            ps->s->kernels->product[p.w->format](&p);
-            if (p.w->bias) add_bias(ps, &p);
+            run_panels(ps, p);
             first = p.last;
         }
         first -= ps->panels[i];
@@ -34,8 +49,18 @@ void aq_products_add(struct aq_products *ps, const struct aq_matrix *w, const fl
 }
 
 void aq_products_run(struct aq_products *ps) {
-    ps->rows = ps->s->quantized;
-    ps->rows.limit = ps->limit;
+    if (!ps->m) return;
+    struct aq_rows rows = ps->s->quantized;
+    size_t full = ps->m - ps->low;
+    rows.limit = ps->limit;
+    ps->rows = rows;
+    if (ps->low)
+        ps->low_rows = (struct aq_rows){.ld = rows.ld,
+                                        .q = rows.q + full * rows.ld,
+                                        .q16 = rows.q16 + full * rows.ld,
+                                        .offsets = rows.offsets + full * (rows.ld / 32),
+                                        .scale = rows.scale + full,
+                                        .limit = AQ_LOW_LIMIT};
     size_t total = 0, threads = aq_pool_threads(ps->s->pool);
     for (size_t i = 0; i < ps->count; i++) total += ps->panels[i];
     // Few rows stream weights, and all threads should finish together: small chunks, still many kilobytes each. Many

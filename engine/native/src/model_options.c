@@ -67,7 +67,5 @@ bool aq_model_read_options(struct aq_model *m, struct aq_error *err) {
         (!aq_gguf_uint(&m->file, "agilequant.kv_bits", &kv_bits) || (kv_bits != 8 && kv_bits != 16)))
         return aq_fail(err, "model-unsupported", "agilequant.kv_bits is neither 8 nor 16");
     m->int8_kv = kv_bits == 8;
-    if (m->int8_kv || aq_gguf_find(&m->file, "agilequant.prune.mode") || aq_gguf_find(&m->file, "agilequant.low.ratio"))
-        return aq_fail(err, "model-unsupported", "this engine has no pruning, no 4-bit tokens and no int8 cache");
     return read_limits(m, err) && read_probabilities(m, err) && read_low(m, err) && read_prune(m, err);
 }

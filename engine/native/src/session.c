@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 // Strides that are multiples of a kilobyte would put the rows of a tile into the same few cache sets.
 static size_t row_stride(size_t n) {
@@ -28,10 +29,41 @@ static void *carve(struct carver *c, size_t a, size_t b, size_t unit) {
     return p;
 }
 
+static void lay_out_selection(struct aq_session *s, struct carver *c) {
+    const struct aq_model *m = s->model;
+    s->token = carve(c, s->chunk, 1, 4);
+    s->order = carve(c, s->chunk, 1, 4);
+    s->feed_slot = carve(c, s->chunk, 1, 4);
+    s->feed_token = carve(c, s->chunk, 1, 4);
+    s->is_low = carve(c, s->chunk, 1, sizeof(bool));
+    s->has_left = carve(c, s->chunk, 1, sizeof(bool));
+    if (!m->low && m->prune == AQ_PRUNE_NONE) return;
+    s->first = carve(c, s->chunk, m->heads, 4);
+    s->importance = carve(c, s->chunk, 1, 4);
+    s->ranked = carve(c, s->chunk, 1, sizeof *s->ranked);
+}
+
+static void lay_out_cache(struct aq_session *s, struct carver *c) {
+    const struct aq_model *m = s->model;
+    size_t nr = s->kernels->panel[AQ_F16], capacity = aq_round_up(s->context, nr), heads = m->layers * m->kv_heads;
+    s->length = carve(c, m->layers, 1, sizeof *s->length);
+    s->added = carve(c, m->layers, 1, sizeof *s->added);
+    s->head_keys = capacity * m->head_dim;
+    s->head_values = aq_round_up(m->head_dim, nr) * capacity;
+    if (m->int8_kv) {
+        s->keys8 = carve(c, heads, s->head_keys, 1);
+        s->values8 = carve(c, heads, s->head_values, 1);
+        s->key_scales = carve(c, heads, capacity, 4);
+        s->value_scales = carve(c, heads, capacity, 4);
+    } else {
+        s->keys = carve(c, heads, s->head_keys, 2);
+        s->values = carve(c, heads, s->head_values, 2);
+    }
+}
+
 static void lay_out(struct aq_session *s, struct carver *c) {
     const struct aq_model *m = s->model;
     size_t nr = s->kernels->panel[AQ_F16], widest = aq_max(aq_max(m->dim, m->width), m->ffn), half = m->rope_dim / 2;
-    size_t capacity = aq_round_up(s->context, nr), heads = m->layers * m->kv_heads;
     s->ld = row_stride(m->dim);
     s->ld_qkv = row_stride(m->dim + 2 * m->kv_dim);
     s->ld_ffn = row_stride(m->ffn);
@@ -45,12 +77,13 @@ static void lay_out(struct aq_session *s, struct carver *c) {
     if (m->arch->activation == AQ_SWIGLU) s->up = carve(c, s->chunk, s->ld_ffn, 4);
     if (m->width != m->dim) s->embedded = carve(c, s->chunk, s->ld_width, 4);
     s->logits = carve(c, s->logit_rows, m->vocab, 4);
+    lay_out_selection(s, c);
     if (m->arch->positions == AQ_ROPE) {
         s->cosine = carve(c, s->context, half, 4);
         s->sine = carve(c, s->context, half, 4);
     } else if (m->arch->positions == AQ_ALIBI) {
         s->slopes = carve(c, m->heads, 1, 4);
-        s->key_positions = carve(c, s->context, 1, 4);
+        s->key_positions = carve(c, s->context, m->prune == AQ_PRUNE_THRESHOLD ? m->layers : 1, 4);
     }
     s->quantized.ld = aq_round_up(widest, 128) + 32;
     if (m->base != AQ_BASE_FP16) s->quantized.q16 = carve(c, s->chunk, s->quantized.ld, 2);
@@ -59,12 +92,13 @@ static void lay_out(struct aq_session *s, struct carver *c) {
         s->quantized.offsets = carve(c, s->chunk, s->quantized.ld / 32, 4);
         s->quantized.scale = carve(c, s->chunk, 1, 4);
     }
-    s->head_keys = capacity * m->head_dim;
-    s->head_values = aq_round_up(m->head_dim, nr) * capacity;
-    s->keys = carve(c, heads, s->head_keys, 2);
-    s->values = carve(c, heads, s->head_values, 2);
+    lay_out_cache(s, c);
     s->scratch_kernel = aq_round_up(s->kernels->scratch_bytes(widest), 64);
-    s->scratch_thread = s->scratch_kernel + aq_round_up(aq_max(AQ_TILE, m->heads) * s->ld_scores * 4, 64);
+    s->scratch_scores = aq_round_up(aq_max(AQ_TILE, m->heads) * s->ld_scores * 4, 64);
+    size_t wide = aq_round_up(m->head_dim, nr);
+    s->scratch_tile = m->int8_kv ? AQ_F16_BLOCK * wide * 2 : 0;
+    size_t given = m->int8_kv ? aq_round_up(aq_max(AQ_TILE, m->heads) * wide * 4, 64) : 0;
+    s->scratch_thread = s->scratch_kernel + s->scratch_scores + s->scratch_tile + given;
     s->scratch = carve(c, aq_pool_threads(s->pool), s->scratch_thread, 1);
 }
 
@@ -90,6 +124,7 @@ static void fill_alibi(struct aq_session *s) {
         double exponent = h < n ? -8.0 * (double)(h + 1) : -4.0 * (double)(2 * (h - n) + 1);
         s->slopes[h] = (float)pow(2.0, exponent / (double)n);
     }
+    // Where rows leave by threshold, entries get their positions when they are stored.
     for (size_t p = 0; p < s->context; p++) s->key_positions[p] = (float)p;
 }
 
@@ -103,6 +138,14 @@ struct aq_session *aq_session_create(const struct aq_model *model, struct aq_poo
         aq_fail(err, "plan", "context %zu: this model has learned positions for %zu tokens only", context,
                 model->context);
         return NULL;
+    }
+    if (model->prune == AQ_PRUNE_PAPER) { // the share that leaves is of the whole prompt
+        if (context > 1u << 16) {
+            aq_fail(err, "plan", "context %zu: packs that prune as in the paper run a prompt in one piece, up to 65536",
+                    context);
+            return NULL;
+        }
+        chunk = context;
     }
     struct aq_session *s = calloc(1, sizeof *s);
     if (!s) {
@@ -145,4 +188,18 @@ void aq_session_free(struct aq_session *s) {
 void aq_session_reset(struct aq_session *s) {
     s->position = 0;
     s->rows = 0;
+    s->rows_ran = s->rows_given = 0;
+    memset(s->length, 0, s->model->layers * sizeof *s->length);
+}
+
+size_t aq_session_chunk(const struct aq_session *s) {
+    return s->chunk;
+}
+
+bool aq_session_stayed(const struct aq_session *s, size_t row) {
+    return !s->has_left[row];
+}
+
+double aq_session_row_share(const struct aq_session *s) {
+    return s->rows_given ? (double)s->rows_ran / (double)s->rows_given : 1.0;
 }

@@ -55,6 +55,21 @@ def cases():
     yield "too few limits", with_key(w4, "agilequant.activation_limits", "u32s", [127] * 7), "activation_limits"
     yield "a limit of 15", with_key(w4, "agilequant.activation_limits", "u32s", [127] * 7 + [15]), "activation_limits"
     yield "limits as floats", with_key(w4, "agilequant.activation_limits", "f32s", [127.0] * 8), "activation_limits"
+    yield "kv_bits", with_key(w4, "agilequant.kv_bits", "u32", 4), "kv_bits"
+    yield "kv_bits as text", with_key(w4, "agilequant.kv_bits", "str", "8"), "kv_bits"
+    yield "a mode of pruning", with_key(w4, "agilequant.prune.mode", "str", "all"), "prune.mode"
+    yield "a mode that is a number", with_key(w4, "agilequant.prune.mode", "u32", 1), "prune.mode"
+    for precision, key, high in (("w4a8+prune0.2", "prune.thresholds", None), ("w4a8+prune-paper0.2", "prune.keep", 1.5),
+                                 ("w4a8+low0.5", "low.thresholds", None)):
+        made, name = pack(precision), "agilequant." + key
+        for value in (NAN, INFINITY, -0.5, high):
+            if value is not None:
+                yield "%s of %g" % (key, value), with_key(made, name, "f32s", [0.1, value]), key
+        yield "too few " + key, with_key(made, name, "f32s", [0.1]), key
+        yield "too many " + key, with_key(made, name, "f32s", [0.1] * 3), key
+        yield "whole numbers as " + key, with_key(made, name, "u32s", [0, 1]), key
+        yield "one number as " + key, with_key(made, name, "f32", 0.1), key
+    yield "4-bit tokens of fp16", with_key(plain, "agilequant.low.thresholds", "f32s", [0.1, 0.1]), "4-bit tokens"
     zeros = next(t for t in w4[1] if t[0] == "blk.1.ffn_up.zero")
     yield "a zero point of 16", with_tensor(w4, *zeros[:3], zeros[3][:-1] + b"\x10"), "ffn_up.zero"
     yield "a zero point of -1", with_tensor(w4, *zeros[:3], b"\xff" + zeros[3][1:]), "ffn_up.zero"

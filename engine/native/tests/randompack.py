@@ -107,6 +107,18 @@ def option_keys(a, options, limit):
     for option, name in (("softmax", "fp32"), ("log2", "log2"), ("uniform", "uniform")):
         if option in options:
             keys.append(("agilequant.probabilities", "str", name))
+    # Attention that is spread evenly gives token t an importance of heads / (t + 1): these fall within a dozen tokens.
+    if "low" in options:
+        keys += [("agilequant.low.ratio", "f32", options["low"]),
+                 ("agilequant.low.thresholds", "f32s", [a.heads * (0.0 if i == 0 else 0.12) for i in layers])]
+    if "prune" in options:
+        keys += [("agilequant.prune.mode", "str", "threshold"), ("agilequant.prune.ratio", "f32", options["prune"]),
+                 ("agilequant.prune.thresholds", "f32s", [a.heads * (0.0 if i == 0 else 0.09) for i in layers])]
+    if "prune-paper" in options:
+        keys += [("agilequant.prune.mode", "str", "paper"), ("agilequant.prune.ratio", "f32", options["prune-paper"]),
+                 ("agilequant.prune.keep", "f32s", [1.0 if i == 0 else 1.0 - options["prune-paper"] for i in layers])]
+    if "kv8" in options:
+        keys.append(("agilequant.kv_bits", "u32", 8))
     return keys
 
 

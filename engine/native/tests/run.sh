@@ -141,9 +141,20 @@ for p in w4a8+asym w8a8+trip w4a4+trip+mixed+asym w4a8+trip-static+uniform w8a8+
 done
 forward "opt-w4a4+trip+softmax" 0.03 --precision w4a4+trip+softmax --arch opt --group 64
 forward "bloom-w4a8+trip-static+asym" 0.03 --precision w4a8+trip-static+asym --arch bloom --group 0
+for p in fp16+kv8 w4a8+prune0.2+low0.5+kv8+asym+mixed; do
+    forward "llama-$p" 0.03 --precision $p --layers 3
+done
+forward "opt-350m-w8a8+low0.5+prune-paper0.4" 0.03 --precision w8a8+low0.5+prune-paper0.4 --layers 3 --arch opt --norm-after --width 40
+forward "bloom-w4a8+prune0.2+low0.5" 0.03 --precision w4a8+prune0.2+low0.5 --layers 3 --arch bloom
+forward "bloom-w8a8+prune-paper0.3+kv8" 0.03 --precision w8a8+prune-paper0.3+kv8 --layers 3 --arch bloom
+pack pack "$work/long.gguf" --precision w8a8+prune0.2+low0.5+kv8 --context 320 --dim 32 --heads 4 --kv 2 --ffn 48
+"$x64" logits --model "$work/long.gguf" --tokens "$work/t.aqtk" --count 290 --out "$work/long.logits" --threads 2
+check "logits of 290 tokens, more than a tile of an int8 cache" python3 "$here/reference.py" "$work/long.gguf" "$work/t.aqtk" "$work/long.logits" 290 0.03
 pack pack "$work/mamba.gguf" --arch mamba
 exits "an architecture that is not supported" 1 "$x64" logits --model "$work/mamba.gguf" --tokens "$work/t.aqtk" --count 2 --out "$work/x"
 check "and says which are" grep -q 'llama, opt, bloom' "$work/err"
+pack pack "$work/paper-350m.gguf" --precision w8a8+prune-paper0.4 --arch opt --context 400
+exits "the paper's pruning of a prompt longer than a chunk" 0 "$x64" logits --model "$work/paper-350m.gguf" --tokens "$work/t.aqtk" --count 300 --out "$work/x"
 exits "more tokens than learned positions" 1 "$x64" logits --model "$work/opt-fp16.gguf" --tokens "$work/t.aqtk" --count 65 --out "$work/x"
 for g in 64 128 0; do
     pack pack "$work/g$g.gguf" --precision w4a8 --group $g --kv 2 --heads 4 --dim 96 --ffn 200 --vocab 96
@@ -216,6 +227,63 @@ for job, windows, targets in (("ppl", 4, 31), ("gptq", 3, 31)):
         values = struct.unpack("<%df" % (windows * targets), data)
         for w, s in enumerate(sums):
             assert abs(sum(values[w * targets:(w + 1) * targets]) - s) < 1e-3
+P
+
+# ---- jobs of packs in which rows leave ----
+pack pack "$work/pruned.gguf" --precision w4a8+prune0.2+low0.5+kv8 --layers 3
+pack pack "$work/paper.gguf" --precision w8a8+prune-paper0.4 --arch bloom
+pruned() { # pruned ATTEMPT PACK THREADS UBATCH LINES...
+    attempt=$1 file=$work/$2.gguf threads=$3 ubatch=$4; shift 4
+    mkdir -p "$root/jobs/$attempt"
+    cp "$file" "$store/$(sha "$file")"
+    { printf 'agilequant-plan 1\nattempt %s\nkind timing\nthreads %s\nisa auto\ncontext 64\nubatch %s\n' "$attempt" "$threads" "$ubatch"
+      printf 'pack p %s\ntokens %s\n' "$(sha "$file")" "$(sha "$work/t.aqtk")"
+      for l in "$@"; do printf '%s\n' "$l"; done; } > "$root/jobs/$attempt/plan"
+    exits "$attempt" 0 run "$attempt"
+}
+scores="convention gptq 32
+windows 0 4
+block 3 p perplexity 1 1"
+times="prompt 24
+generate 20
+block 1 p prefill 2 2
+block 2 p generate 2 2"
+pruned pruned-scores pruned 2 32 "$scores"
+for u in 1 7 13; do
+    pruned "pruned-scores-by-$u" pruned 1 $u "$scores"
+    check "chunks of $u give the same bits and survivors" sh -c "cmp '$root/jobs/pruned-scores/nll-3.f32' '$root/jobs/pruned-scores-by-$u/nll-3.f32' &&
+        cmp '$root/jobs/pruned-scores/survivors-3.u8' '$root/jobs/pruned-scores-by-$u/survivors-3.u8'"
+done
+pruned pruned-times pruned 2 7 "$times"
+pruned paper-scores paper 2 7 "$scores"
+pruned paper-times paper 2 7 "$times"
+check "survivors and row shares" python3 - "$root/jobs" <<'P'
+import hashlib, json, sys
+
+def block(job, index):
+    done = [e for e in map(json.loads, open("%s/%s/events.jsonl" % (sys.argv[1], job))) if e["event"] == "block" and e["state"] == "done"]
+    return next(b for b in json.load(open("%s/%s/result.json" % (sys.argv[1], job)))["blocks"] if b["block"] == index), \
+        next(e for e in done if e["block"] == index)
+
+def survivors(job):
+    result, event = block(job, 3)
+    assert result["survivors_file"] == event["survivors_file"] == "survivors-3.u8" and event["row_share"] is None, event
+    data = open("%s/%s/survivors-3.u8" % (sys.argv[1], job), "rb").read()
+    assert hashlib.sha256(data).hexdigest() == result["survivors_sha256"] == event["survivors_sha256"]
+    assert len(data) == 4 * 31 and set(data) == {0, 1}
+    return [data[w * 31:(w + 1) * 31] for w in range(4)]
+
+assert all(w[0] == 1 and 0 < sum(w) < 31 for w in survivors("pruned-scores"))
+# floor(32 * 0.4) = 12 of 32 rows leave the second of two layers; the last row, which always stays, predicts nothing
+assert [sum(w) for w in survivors("paper-scores")] == [32 - 12 - 1] * 4
+# of 24 rows 9 leave after the second attention; generated tokens never leave
+for index, share in ((1, (4 * 24 - 9) / (4 * 24)), (2, 1.0)):
+    result, event = block("paper-times", index)
+    assert abs(result["row_share"] - share) < 1e-9 and event["row_share"] == result["row_share"], (result, share)
+for index in (1, 2):
+    assert 0.5 < block("pruned-times", index)[0]["row_share"] < 1
+plain, event = block("ppl", 7)
+assert not {"survivors_file", "row_share"} & (set(plain) | set(event)), (plain, event)
 P
 plan_for missing "prompt 8" "pack w4a8 $(printf '%064d' 0)" "block 0 w4a8 prefill 1 1" "block 1 fp16 prefill 1 1"
 exits "a job with one missing pack goes on" 0 run missing

@@ -105,6 +105,13 @@ EW_INLINE float ew_absmax(const float *restrict x, size_t k, const float *restri
     return ew_max_lanes(lane);
 }
 
+// s = absmax / limit and 1 / s; a row of zeros, or of numbers so small that 1 / s overflows, counts as zeros.
+EW_INLINE float ew_scale(float absmax, float limit, float *inverse) {
+    *inverse = absmax > 0.0f ? limit / absmax : 0.0f;
+    *inverse = *inverse > 3.0e38f ? 0.0f : *inverse;
+    return *inverse > 0.0f ? absmax / limit : 0.0f;
+}
+
 EW_INLINE void ew_quantize_as(struct aq_rows *rows, size_t row, const float *restrict x, size_t k,
                               const struct aq_input *input, const float *restrict factor,
                               const uint32_t *restrict order) {
@@ -114,10 +121,7 @@ EW_INLINE void ew_quantize_as(struct aq_rows *rows, size_t row, const float *res
         zero = input->zero;
         rows->scale[row] = input->scale;
     } else {
-        float absmax = ew_absmax(x, k, factor, order);
-        inverse = absmax > 0.0f ? limit / absmax : 0.0f;
-        inverse = inverse > 3.0e38f ? 0.0f : inverse; // a row of subnormals counts as zero
-        rows->scale[row] = inverse > 0.0f ? absmax / limit : 0.0f;
+        rows->scale[row] = ew_scale(ew_absmax(x, k, factor, order), limit, &inverse);
     }
     int8_t *restrict q = rows->q + row * rows->ld;
     int16_t *restrict q16 = rows->q16 + row * rows->ld;
@@ -153,6 +157,29 @@ static void ew_quantize(struct aq_rows *rows, size_t row, const float *restrict 
         int32_t sum = 0;
         for (size_t j = 0; j < 32; j++) sum += q16[g * 32 + j];
         offsets[g] = -8 * sum;
+    }
+}
+
+static float ew_row_scale(const float *restrict x, size_t n, float *inverse) {
+    return ew_scale(ew_absmax(x, n, NULL, NULL), 127.0f, inverse);
+}
+
+static void ew_to_int8(int8_t *restrict q, const float *restrict x, size_t n, float inverse) {
+    for (size_t i = 0; i < n; i++) {
+        float v = ew_round(x[i] * inverse);
+        v = v < 127.0f ? v : 127.0f; // NaN too
+        v = v > -127.0f ? v : -127.0f;
+        q[i] = (int8_t)(int32_t)v;
+    }
+}
+
+static void ew_from_int8(float *restrict x, const int8_t *restrict q, const float *restrict scale, size_t rows,
+                         bool by_row) {
+    for (size_t row = 0; row < rows; row++, x += AQ_LANES, q += AQ_LANES) {
+        if (by_row)
+            for (int l = 0; l < AQ_LANES; l++) x[l] = scale[row] * (float)q[l];
+        else
+            for (int l = 0; l < AQ_LANES; l++) x[l] = scale[l] * (float)q[l];
     }
 }
 
@@ -238,8 +265,8 @@ static double ew_nll(const float *logits, size_t n, size_t target) {
 }
 
 #define AQ_ELEMENTWISE                                                                                                 \
-    .rmsnorm = ew_rmsnorm, .layernorm = ew_layernorm, .quantize = ew_quantize, .round_bf16 = ew_round_bf16,            \
-    .swiglu = ew_swiglu, .relu = ew_relu, .gelu = ew_gelu, .alibi = ew_alibi, .softmax = ew_softmax, .add = ew_add,    \
-    .nll = ew_nll
+    .rmsnorm = ew_rmsnorm, .layernorm = ew_layernorm, .quantize = ew_quantize, .row_scale = ew_row_scale,              \
+    .to_int8 = ew_to_int8, .from_int8 = ew_from_int8, .round_bf16 = ew_round_bf16, .swiglu = ew_swiglu,                \
+    .relu = ew_relu, .gelu = ew_gelu, .alibi = ew_alibi, .softmax = ew_softmax, .add = ew_add, .nll = ew_nll
 
 #endif

@@ -93,6 +93,11 @@ struct aq_kernels {
     void (*quantize)(struct aq_rows *rows, size_t row, const float *x, size_t k, const struct aq_input *input);
     // x rounded to bf16 in place, half to even; the bits to rows->q16, zero up to k rounded up to 128.
     void (*round_bf16)(struct aq_rows *rows, size_t row, float *x, size_t k);
+    // For int8 caches: absmax / 127 of a row, 127 / absmax in *inverse; its numbers times that; and back, in rows of 16
+    // with a scale for each column or, by_row, each row.
+    float (*row_scale)(const float *x, size_t n, float *inverse);
+    void (*to_int8)(int8_t *q, const float *x, size_t n, float inverse);
+    void (*from_int8)(float *x, const int8_t *q, const float *scale, size_t rows, bool by_row);
     void (*swiglu)(float *gate, const float *up, size_t n);
     void (*relu)(float *x, size_t n);
     void (*gelu)(float *x, size_t n);
