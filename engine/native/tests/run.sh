@@ -49,21 +49,23 @@ check "static" sh -c "! readelf -d '$x64' 2>/dev/null | grep -q NEEDED"
 # ---- kernels ----
 check "self-test" "$x64" selftest
 [ -n "$san" ] && check "self-test, sanitized" "$san" selftest --quick
-for cpu in cortex-a72 max; do
+arm_cpus="cortex-a72 cortex-a76 max" # neon; dot products and fp16; 8-bit matrix products and bf16
+for cpu in $arm_cpus; do
     if [ -n "$arm" ] && [ -n "$qemu" ]; then
         check "self-test on $cpu" "$qemu" -cpu $cpu "$arm" selftest --quick
     else
         skip "self-test on $cpu" "no arm64 build or no qemu-aarch64"
     fi
 done
-isas=$("$x64" info | sed 's/.*"isas":\[\([^]]*\)\].*/\1/' | tr -d '"' | tr , ' ')
+isas_of() { "$@" info | sed 's/.*"isas":\[\([^]]*\)\].*/\1/' | tr -d '"' | tr , ' '; }
+isas=$(isas_of "$x64")
 accumulate() { # accumulate NAME ENGINE...: all kernels, groups, odd and extreme shapes
     name=$1; shift
     wrong=
     for isa in $isas_now; do
         for c in "w8a8 0 3 5 64" "w8a8 0 9 33 301" "w4a8 32 8 17 96" "w4a8 64 2 33 172" "w4a8 0 7 5 700" "w4a4 32 9 16 172" \
             "w4a4 128 7 31 300" "w4a4 0 3 18 1100" "w4a8 128 13 16 256" "w8a8 0 7 70 61" "w8a8 0 4 129 62" "w8a8 0 1 65 63" \
-            "w8a8 0 1 2 131072" "w4a8 32 1 65 61" "w4a8 0 1 2 131072" \
+            "w8a8 0 1 2 131072" "w4a8 32 1 65 61" "w4a8 0 1 2 131072" "w8a8 0 17 24 47" "w4a8 32 15 40 416" "w4a4 64 6 9 97" \
             "w4a8+asym 32 7 33 172" "w4a4+asym 64 2 18 300" "w4a8+asym 0 7 5 700" "w4a8+asym 0 1 2 131072"; do
             set_c="$c"
             kernel=${set_c%% *}; rest=${set_c#* }; group=${rest%% *}; rest=${rest#* }
@@ -79,7 +81,16 @@ accumulate() { # accumulate NAME ENGINE...: all kernels, groups, odd and extreme
 }
 isas_now=$isas; accumulate "accumulators equal big integers ($isas)" "$x64"
 [ -n "$san" ] && accumulate "accumulators, sanitized" "$san"
-[ -n "$arm" ] && [ -n "$qemu" ] && { isas_now="scalar neon"; accumulate "accumulators on cortex-a72" "$qemu" -cpu cortex-a72 "$arm"; }
+arm_tables= # CPU:TABLE, each table once, on the smallest CPU that has it
+for cpu in $arm_cpus; do
+    [ -n "$arm" ] && [ -n "$qemu" ] || continue
+    for isa in $(isas_of "$qemu" -cpu $cpu "$arm"); do
+        case "$arm_tables " in *":$isa "*) ;; *) arm_tables="$arm_tables $cpu:$isa" ;; esac
+    done
+done
+for table in $arm_tables; do
+    isas_now=${table#*:}; accumulate "accumulators of $isas_now on ${table%:*}" "$qemu" -cpu "${table%:*}" "$arm"
+done
 
 check "kernels are measured" sh -c "'$x64' kernels --m 7 --n 40 --k 70 --ms 1 --threads 2 | python3 -c '
 import json, sys
@@ -87,7 +98,6 @@ lines = [json.loads(l) for l in sys.stdin]
 assert len(lines) == 7 * $(echo $isas | wc -w) and all(l[\"gop_s\"] > 0 for l in lines), lines'"
 
 # ---- forward pass ----
-arm_cpus="cortex-a72 max"
 pack random-tokens "$work/t.aqtk" --vocab 96 --count 300
 logits() { # logits OUT PACK FLAGS ENGINE...: of the first 12 tokens
     logits_out=$1 logits_model=$2 logits_flags=$3; shift 3
@@ -114,12 +124,15 @@ forward() { # forward SUBJECT TOLERANCE PACK-ARGUMENTS...: against the independe
         check "forward pass of $subject, sanitized" logits "$work/san.logits" "$file" "--threads 3" "$san"
         check "logits of $subject, sanitized: the same bits" cmp "$work/$subject.logits" "$work/san.logits"
     fi
-    if [ -n "$arm" ] && [ -n "$qemu" ]; then
-        for cpu in $arm_cpus; do
-            logits "$work/arm.logits" "$file" "" "$qemu" -cpu $cpu "$arm"
-            check "logits of $subject on $cpu: the same bits" cmp "$work/$subject.logits" "$work/arm.logits"
+    threads=2; case $subject in *-*) ;; *) threads="1 2 3 4" ;; esac
+    for table in $arm_tables; do
+        like=$work/$subject.logits wrong= # what the logits must equal
+        for n in $threads; do
+            logits "$work/arm.logits" "$file" "--isa ${table#*:} --threads $n" "$qemu" -cpu "${table%:*}" "$arm"
+            same "$like" "$work/arm.logits" || wrong="$wrong $n"
         done
-    fi
+        check "logits of $subject, ${table#*:} on ${table%:*}, threads $threads: the same bits" [ -z "$wrong" ]
+    done
 }
 tolerance() { case $1 in fp16) echo 0.002 ;; w8a8) echo 0.02 ;; w4a8) echo 0.03 ;; *) echo 0.25 ;; esac }
 for p in fp16 w8a8 w4a8 w4a4; do

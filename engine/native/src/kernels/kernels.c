@@ -7,7 +7,7 @@ extern const struct aq_kernels aq_kernels_scalar;
 extern const struct aq_kernels aq_kernels_avx2, aq_kernels_avxvnni, aq_kernels_avxvnni_evex, aq_kernels_avx512,
     aq_kernels_avx512bf16;
 #elif defined(__aarch64__)
-extern const struct aq_kernels aq_kernels_neon;
+extern const struct aq_kernels aq_kernels_neon, aq_kernels_neon_dotprod, aq_kernels_neon_i8mm;
 #endif
 
 const struct aq_kernels *const aq_kernel_sets[AQ_KERNEL_SETS] = {
@@ -16,6 +16,8 @@ const struct aq_kernels *const aq_kernel_sets[AQ_KERNEL_SETS] = {
     &aq_kernels_avx2,   &aq_kernels_avxvnni_evex, &aq_kernels_avxvnni, &aq_kernels_avx512, &aq_kernels_avx512bf16,
 #elif defined(__aarch64__)
     &aq_kernels_neon,
+    &aq_kernels_neon_dotprod,
+    &aq_kernels_neon_i8mm,
 #endif
 };
 

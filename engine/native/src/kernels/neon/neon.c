@@ -16,13 +16,13 @@ static size_t scratch_bytes(size_t k) { // a block of widened fp16 weights
     return AQ_F16_BLOCK * NEON_NR_F16 * sizeof(float);
 }
 
-static void widen(float *dst, const uint16_t *src, size_t n) {
+void neon_widen(float *dst, const uint16_t *src, size_t n) {
     size_t i = 0;
     for (; i + 4 <= n; i += 4) vst1q_f32(dst + i, neon_load_half(src + i));
     for (; i < n; i++) dst[i] = aq_half_to_float(src[i]);
 }
 
-static void narrow(uint16_t *dst, const float *src, size_t n) {
+void neon_narrow(uint16_t *dst, const float *src, size_t n) {
     size_t i = 0;
     for (; i + 4 <= n; i += 4) vst1_u16(dst + i, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(src + i))));
     for (; i < n; i++) dst[i] = aq_float_to_half(src[i]);
@@ -42,7 +42,7 @@ const struct aq_kernels aq_kernels_neon = {
     .pack_bf16 = aq_pack_f16,
     .k_unit_i8 = 16,
     .product = {neon_product_f16, neon_product_i8, neon_product_i4, neon_product_bf16},
-    .widen = widen,
-    .narrow = narrow,
+    .widen = neon_widen,
+    .narrow = neon_narrow,
     AQ_ELEMENTWISE,
 };
