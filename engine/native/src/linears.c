@@ -18,7 +18,10 @@ static void run_panels(const struct aq_products *ps, struct aq_product p) {
             p.x += full * p.ldx;
             p.y += full * p.ldy;
         }
-        ps->s->kernels->product[p.w->format](&p);
+        if (ps->half)
+            ps->s->kernels->product_half(&p);
+        else
+            ps->s->kernels->product[p.w->format](&p);
         if (p.w->bias) add_bias(ps, &p);
     }
 }
@@ -48,6 +51,15 @@ void aq_products_add(struct aq_products *ps, const struct aq_matrix *w, const fl
     ps->panels[ps->count++] = aq_panels(ps->s->kernels, w->format, w->n);
 }
 
+static void round_rows(void *context, size_t first, size_t last, unsigned thread) {
+    (void)thread;
+    const struct aq_products *ps = context;
+    const struct aq_product *p = ps->part;
+    for (size_t row = first; row < last; row++)
+        ps->s->kernels->round_half(&ps->s->quantized, row, p->x + row * p->ldx, p->w->k);
+}
+
+// All parts of an fp16 pack's products have the same x.
 void aq_products_run(struct aq_products *ps) {
     if (!ps->m) return;
     struct aq_rows rows = ps->s->quantized;
@@ -63,6 +75,11 @@ void aq_products_run(struct aq_products *ps) {
                                         .limit = AQ_LOW_LIMIT};
     size_t total = 0, threads = aq_pool_threads(ps->s->pool);
     for (size_t i = 0; i < ps->count; i++) total += ps->panels[i];
+    ps->half = ps->s->kernels->product_half && ps->s->model->base == AQ_BASE_FP16 && ps->part[0].w->format == AQ_F16;
+    if (ps->half && ps->m == 1)
+        round_rows(ps, 0, 1, 0);
+    else if (ps->half)
+        aq_pool_run(ps->s->pool, ps->m, 4, round_rows, ps);
     // Few rows stream weights, and all threads should finish together: small chunks, still many kilobytes each. Many
     // rows are blocked over up to 8 panels in the kernels, and take long enough a panel that 4 to 8 balance well.
     size_t chunk = ps->m <= 8 ? total / (threads * 32) : aq_min(8, total / (threads * 8) / 4 * 4);

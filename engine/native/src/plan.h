@@ -21,7 +21,7 @@ struct aq_plan_block {
 };
 
 struct aq_plan {
-    char attempt[129], isa[16], tokens[65];
+    char attempt[129], isa[32], tokens[65];
     bool perplexity;
     unsigned threads, cpu_count;
     unsigned cpus[AQ_MAX_CPUS];

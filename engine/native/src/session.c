@@ -86,11 +86,12 @@ static void lay_out(struct aq_session *s, struct carver *c) {
         s->key_positions = carve(c, s->context, m->prune == AQ_PRUNE_THRESHOLD ? m->layers : 1, 4);
     }
     s->quantized.ld = aq_round_up(widest, 128) + 32;
-    if (m->base != AQ_BASE_FP16) s->quantized.q16 = carve(c, s->chunk, s->quantized.ld, 2);
+    bool rounds = s->kernels->product_half; // fp16 packs round their rows to fp16 then
+    if (m->base != AQ_BASE_FP16 || rounds) s->quantized.q16 = carve(c, s->chunk, s->quantized.ld, 2);
+    if (aq_model_quantized(m) || rounds) s->quantized.scale = carve(c, s->chunk, 1, 4);
     if (aq_model_quantized(m)) {
         s->quantized.q = carve(c, s->chunk, s->quantized.ld, 1);
         s->quantized.offsets = carve(c, s->chunk, s->quantized.ld / 32, 4);
-        s->quantized.scale = carve(c, s->chunk, 1, 4);
     }
     lay_out_cache(s, c);
     s->scratch_kernel = aq_round_up(s->kernels->scratch_bytes(widest), 64);

@@ -77,6 +77,7 @@ struct aq_products {
     size_t count, m, low; // the last `low` rows have 4-bit activations
     int limit;            // of the others
     struct aq_rows rows, low_rows;
+    bool half; // in fp16 arithmetic
     struct aq_product part[AQ_MAX_PRODUCTS];
     size_t panels[AQ_MAX_PRODUCTS];
 };

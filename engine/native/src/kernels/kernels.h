@@ -44,7 +44,7 @@ enum aq_probabilities { AQ_PROBABILITIES_FP32, AQ_PROBABILITIES_LOG2, AQ_PROBABI
 struct aq_rows {
     size_t ld;
     int8_t *q;
-    int16_t *q16;     // or the bits of bf16 numbers
+    int16_t *q16;     // or the bits of bf16 or fp16 numbers
     int32_t *offsets; // [m][ld / 32]: -8 * the sum of 32 elements, for weights stored as q + 8
     float *scale;     // [m]
     int limit;        // 127 or 7: largest absolute value in q
@@ -79,6 +79,11 @@ struct aq_kernels {
     size_t k_unit_i8; // I8: k is padded to a multiple of this with zeros
 
     void (*product[AQ_FORMATS])(const struct aq_product *p);
+    // fp16 arithmetic for the linears of fp16 packs, within a tolerance of product[AQ_F16], or NULL. round_half leaves
+    // x times a power of two in rows->q16 as the bits of fp16 numbers, zero up to k rounded up to 128, and the inverse
+    // power in rows->scale; product_half takes that instead of x.
+    void (*round_half)(struct aq_rows *rows, size_t row, const float *x, size_t k);
+    void (*product_half)(const struct aq_product *p);
     bool bf16_dot; // BF16 by an instruction for it, in its order of additions; else in that of F16
 
     // The format's multiply instruction alone, in registers: runs `rounds` times a fixed block, returns the operations

@@ -11,7 +11,7 @@ static bool supported(void) {
     return getauxval(AT_HWCAP2) & HWCAP2_I8MM_BIT;
 }
 
-static size_t scratch_bytes(size_t k) {
+size_t i8mm_scratch_bytes(size_t k) {
     return aq_max(aq_max(i8mm_scratch_i8(k), i8mm_scratch_i4(k)), AQ_F16_BLOCK * NEON_NR_F16 * sizeof(float));
 }
 
@@ -22,7 +22,7 @@ const struct aq_kernels aq_kernels_neon_i8mm = {
                     "bf16 weights widened, fp32 FMLA"},
     .supported = supported,
     .panel = {NEON_NR_F16, MM_NR, MM_NR, NEON_NR_F16},
-    .scratch_bytes = scratch_bytes,
+    .scratch_bytes = i8mm_scratch_bytes,
     .pack_f16 = aq_pack_f16,
     .pack_i8 = i8mm_pack_i8,
     .pack_i4 = i8mm_pack_i4,

@@ -8,6 +8,7 @@ enum { MM_NR = 8, MM_MR_I8 = 8, MM_MR_I4 = 4 };
 
 size_t i8mm_scratch_i8(size_t k);
 size_t i8mm_scratch_i4(size_t k);
+size_t i8mm_scratch_bytes(size_t k); // the table's
 void i8mm_pack_i8(int8_t *dst, const int8_t *src, size_t n, size_t k);
 void i8mm_pack_i4(uint8_t *dst, const uint8_t *src, size_t n, size_t padded);
 void i8mm_product_i8(const struct aq_product *p);
