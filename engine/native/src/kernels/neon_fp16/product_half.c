@@ -41,7 +41,7 @@ void neon_round_half(struct aq_rows *rows, size_t row, const float *restrict x, 
 }
 
 // acc += x[0..8) * w, one chain an output.
-AQ_INLINE void multiply(const int rows, halves acc[MR][2], const uint16_t *x, size_t ld, const uint16_t *w) {
+AQ_INLINE void multiply(const int rows, halves (*acc)[2], const uint16_t *x, size_t ld, const uint16_t *w) {
     halves row[MR];
     AQ_UNROLL
     for (int r = 0; r < rows; r++) row[r] = load(x + (size_t)r * ld);
@@ -65,7 +65,7 @@ AQ_INLINE void multiply(const int rows, halves acc[MR][2], const uint16_t *x, si
 #undef LANE
 }
 
-AQ_INLINE void multiply_one(const int rows, halves acc[MR][2], const uint16_t *x, size_t ld, const uint16_t *w) {
+AQ_INLINE void multiply_one(const int rows, halves (*acc)[2], const uint16_t *x, size_t ld, const uint16_t *w) {
     AQ_UNROLL
     for (int r = 0; r < rows; r++) {
         halves value = vreinterpretq_f16_u16(vld1q_dup_u16(x + (size_t)r * ld));
