@@ -13,7 +13,7 @@ usage: ./bench setup [--tests] [--minimal] [--yes] [--check] [--quiet]
 Installs missing Debian or Ubuntu packages: as root at once, otherwise with sudo after asking on a terminal; where it
 may not, it prints the exact command. It starts and enables no service: no default Postgres cluster, no sshd.
 
-  --tests     also what only the tests use: Chromium, clang-format, shellcheck
+  --tests     also what only tests use: Chromium, clang-format, shellcheck, libFuzzer
   --minimal   leave out the optional ones: clang, qemu-user, proot, the Arm cross compiler (no emulated Arm board then)
   --yes       do not ask
   --check     only say what is missing; exit code 1 when a required program is
@@ -39,6 +39,7 @@ done
 has() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ]; }
 has_postgres() { has initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
 has_clang() { has clang || compgen -G '/usr/bin/clang-[0-9]*' >/dev/null; }
+has_fuzzer() { compgen -G '/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a' >/dev/null; }
 has_cross() {
   [ "$(uname -m)" = aarch64 ] || { has aarch64-linux-gnu-gcc && [ -e /usr/aarch64-linux-gnu/lib/libc.a ]; }
 }
@@ -53,6 +54,13 @@ newest() {
     fi
   done
   echo "$1"
+}
+
+# libFuzzer and the sanitizers of that clang.
+fuzzer_package() {
+  local clang
+  clang=$(newest clang)
+  [ "$clang" = clang ] && echo libclang-rt-dev || echo "libclang-rt-${clang#clang-}-dev"
 }
 
 # Lines of: required|optional, package, what for. Only what is missing.
@@ -72,6 +80,7 @@ missing() {
     has_cross || printf 'optional %s building the engine for Arm\n' gcc-aarch64-linux-gnu libc6-dev-arm64-cross
   fi
   if $tests; then
+has_fuzzer || echo "optional $(fuzzer_package) fuzzing the engine (bench fuzz)"
     has chromium || has chromium-browser || has google-chrome || echo "optional chromium browser tests"
     has clang-format || echo "optional clang-format checking the format of C files"
     local shell

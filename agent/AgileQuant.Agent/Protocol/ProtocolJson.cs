@@ -99,22 +99,26 @@ public static class ProtocolJson
         new(name ?? "", System.Text.Encoding.UTF8.GetString(line));
 }
 
-/// <summary>The engine wrote something this version cannot use.</summary>
+/// <summary>The engine wrote something this version cannot use; what the message quotes of it is cut short.</summary>
 public sealed class ProtocolException : Exception
 {
+    private const int Longest = 1000;
+
     public ProtocolException()
     {
     }
 
     public ProtocolException(string message)
-        : base(message)
+        : base(Shorten(message))
     {
     }
 
     public ProtocolException(string message, Exception? innerException)
-        : base(message, innerException)
+        : base(Shorten(message), innerException)
     {
     }
+
+    private static string Shorten(string message) => message.Length <= Longest ? message : message[..Longest] + " ...";
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]

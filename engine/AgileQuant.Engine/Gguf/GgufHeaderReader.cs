@@ -50,12 +50,12 @@ internal sealed class GgufHeaderReader(Stream stream, string path)
         if (rank is < 1 or > MaxDimensions)
             throw Bad($"corrupt: tensor {name} has {rank} dimensions");
         var dimensions = new long[rank];
-        decimal elements = 1;
+        UInt128 elements = 1; // at most 2^48 before each multiplication, so that it cannot overflow
         for (var d = 0; d < rank; d++)
         {
             var size = UInt64();
             elements *= size;
-            if (size == 0 || elements > 1L << 48)
+            if (size == 0 || elements > 1UL << 48)
                 throw Bad($"corrupt: tensor {name} has a dimension of {size}");
             dimensions[d] = (long)size;
         }

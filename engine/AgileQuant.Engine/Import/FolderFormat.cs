@@ -16,6 +16,18 @@ internal abstract class FolderFormat
     public static FolderFormat Read(string folder)
     {
         var config = ConfigFile.Open(folder);
+        try
+        {
+            return Read(config);
+        }
+        catch (InvalidOperationException e)
+        {
+            throw config.Bad($"corrupt: {e.Message}"); // names and texts that are half a character are only seen when they are read
+        }
+    }
+
+    private static FolderFormat Read(ConfigFile config)
+    {
         var type = config.Text("model_type") ?? config.First("architectures") switch
         {
             "LlamaForCausalLM" or "LlamaModel" => "llama",

@@ -81,7 +81,7 @@ internal static class VocabularyReader
             ? list.EnumerateArray().ToList()
             : [];
         foreach (var token in added)
-            ids[token.GetProperty("content").GetString()!] = token.GetProperty("id").GetInt32();
+            ids[token.GetProperty("content").GetString() ?? throw new FormatException("an added token is null")] = token.GetProperty("id").GetInt32();
         var (tokens, kinds) = Fill(path, ids, modelVocabulary);
         foreach (var token in added)
         {
@@ -120,11 +120,11 @@ internal static class VocabularyReader
         {
             if (merge.ValueKind == JsonValueKind.Array)
             {
-                merges.Add((merge[0].GetString()!, merge[1].GetString()!));
+                merges.Add((Part(merge[0]), Part(merge[1])));
                 continue;
             }
 
-            var text = merge.GetString()!;
+            var text = Part(merge);
             var space = text.IndexOf(' ', StringComparison.Ordinal);
             if (space <= 0)
                 throw new FormatException($"merge '{text}' has no two parts");
@@ -132,6 +132,8 @@ internal static class VocabularyReader
         }
 
         return merges;
+
+        static string Part(JsonElement part) => part.GetString() ?? throw new FormatException("a merge is null");
     }
 
     /// <summary>A merged piece scores minus the rank of its first merge, so that scores order pairs as the merges do.</summary>

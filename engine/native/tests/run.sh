@@ -191,6 +191,13 @@ if [ -n "$san" ]; then
     exits "a token file that was cut off" 1 "$san" logits --model "$work/fp16.gguf" --tokens "$work/short.aqtk" --count 2 --out "$work/x"
 fi
 engine=${san:-$x64}
+# The fuzz targets over their corpora, which hold what fuzzing once found (fuzz/build.sh without --replay fuzzes).
+if [ -n "$san" ] && replay=$("$native/fuzz/build.sh" --replay 2> "$work/build"); then
+    for t in pack plan tokens board; do
+        check "corpus of the $t fuzz target" env TMPDIR="$work" "$replay/fuzz-$t" "$native/fuzz/corpus/$t"
+    done
+elif [ -n "$san" ]; then bad "build fuzz targets"; tail -n 15 "$work/build" | sed 's/^/    /'
+fi
 
 # ---- jobs ----
 root=$work/root

@@ -65,6 +65,7 @@ public static class BenchCommand
         PerfCommands.Create(),
         QuantizeCommand.Create(),
         AblateCommand.Create(),
+        FuzzCommand.Create(),
     };
 
     /// <summary>A command whose help ends with an example.</summary>

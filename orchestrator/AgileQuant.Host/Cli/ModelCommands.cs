@@ -10,7 +10,8 @@ namespace AgileQuant.Host.Cli;
 /// <summary>model import, random, outliers, list, show.</summary>
 internal static class ModelCommands
 {
-    public static Command Create() => new("model", "Imports and lists models.") { Import(), Random(), ModelFileCommands.Outliers(), List(), Show() };
+    public static Command Create() =>
+        new("model", "Imports and lists models.") { Import(), RandomModelCommand.Create(), ModelFileCommands.Outliers(), List(), Show() };
 
     private static Command Import()
     {
@@ -23,26 +24,6 @@ internal static class ModelCommands
         {
             var request = new ImportModelRequest(Path.GetFullPath(parse.GetValue(path)!), parse.GetValue(name)!);
             var model = await WithProgressAsync(io, "importing", p => client.ImportModelAsync(request, p, ct));
-            io.Result(model, m => Draw(io, [m]));
-            return 0;
-        });
-        return command;
-    }
-
-    private static Command Random()
-    {
-        var command = BenchCommand.Make("random", "Generates a random-weight model of a known shape: for speed only, it has no perplexity.",
-            "bench model random demo-150m --name random-150m");
-        var shape = new Argument<string>("shape") { Description = "A preset, for instance demo-150m." };
-        var name = NameOption();
-        var seed = new Option<int>("--seed") { Description = "The same seed gives the same weights.", DefaultValueFactory = _ => 1 };
-        command.Add(shape);
-        command.Add(name);
-        command.Add(seed);
-        command.HandleWithNode(async (parse, io, client, ct) =>
-        {
-            var request = new RandomModelRequest(parse.GetValue(shape)!, parse.GetValue(name)!, parse.GetValue(seed));
-            var model = await WithProgressAsync(io, "generating", p => client.CreateRandomModelAsync(request, p, ct));
             io.Result(model, m => Draw(io, [m]));
             return 0;
         });
@@ -106,7 +87,7 @@ internal static class ModelCommands
         });
     }
 
-    private static void Draw(CliIo io, IReadOnlyList<ModelView> models)
+    internal static void Draw(CliIo io, IReadOnlyList<ModelView> models)
     {
         var table = Tables.New("Name", "Architecture", "Parameters", "Layers", "Context", "Vocabulary", "Weights", "Size", "Packs");
         foreach (var m in models)
@@ -119,7 +100,7 @@ internal static class ModelCommands
         io.Out.Write(table);
     }
 
-    private static Option<string> NameOption() => new("--name") { Description = "How matrices call it.", Required = true };
+    internal static Option<string> NameOption() => new("--name") { Description = "How matrices call it.", Required = true };
 
     private sealed class Tens(CliIo io, string what) : IProgress<double>
     {

@@ -6,14 +6,14 @@ using Spectre.Console;
 
 namespace AgileQuant.Host.Cli;
 
-/// <summary>perf ssh: measurements of the product itself.</summary>
+/// <summary>perf engine, perf ssh: measurements of the product itself.</summary>
 internal static class PerfCommands
 {
     private const long LeastBytes = 1 << 16;
     private const long MostBytes = 64L << 30;
     private const int MostRounds = 100;
 
-    public static Command Create() => new("perf", "Measures parts of this program on this machine.") { Ssh() };
+    public static Command Create() => new("perf", "Measures parts of this program on this machine.") { PerfEngineCommand.Create(), Ssh() };
 
     private static Command Ssh()
     {

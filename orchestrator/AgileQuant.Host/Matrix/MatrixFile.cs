@@ -8,6 +8,9 @@ namespace AgileQuant.Host.Matrix;
 /// <summary>Reads a matrix from YAML (docs/matrix-file.md). Every error names its line and what to write instead.</summary>
 public static class MatrixFile
 {
+    private const int LargestText = 1 << 18;
+    private const int DeepestNesting = 32;
+
     private static readonly string[] TopKeys = ["name", "devices", "models", "precisions", "calibration", "workloads", "policy"];
 
     private static readonly string[] WorkloadKeys =
@@ -22,14 +25,21 @@ public static class MatrixFile
     /// <exception cref="UserErrorException">The file is no matrix; the message has file, line and what to do.</exception>
     public static MatrixSpec Parse(string text, string fileName)
     {
+        if (text.Length > LargestText)
+            throw new UserErrorException($"{fileName}: larger than {LargestText >> 10} KiB: that is no matrix");
         YamlStream stream = [];
         try
         {
+            RefuseDepth(text, fileName);
             stream.Load(new StringReader(text));
         }
         catch (YamlException e)
         {
             throw new UserErrorException($"{fileName}:{e.Start.Line}: not valid YAML: {e.Message}", e);
+        }
+        catch (Exception e) when (e is InvalidOperationException or ArgumentException)
+        {
+            throw new UserErrorException($"{fileName}: not valid YAML: {e.Message}", e); // the scanner's own way to give up
         }
 
         if (stream.Documents.Count != 1 || stream.Documents[0].RootNode is not YamlMappingNode root)
@@ -43,6 +53,18 @@ public static class MatrixFile
             Workloads(map, fileName),
             map.Map("policy", PolicyKeys) is { } policy ? Policy(policy) : new PolicySpec(),
             map.Text("calibration"));
+    }
+
+    /// <summary>Nodes are made by recursion, events are not: what is nested too deeply is refused before.</summary>
+    private static void RefuseDepth(string text, string fileName)
+    {
+        var parser = new Parser(new StringReader(text));
+        for (var depth = 0; parser.MoveNext();)
+        {
+            depth += parser.Current!.NestingIncrease;
+            if (depth > DeepestNesting)
+                throw new UserErrorException($"{fileName}:{parser.Current.Start.Line}: nested too deeply: a matrix has lists and keys, three deep");
+        }
     }
 
     private static List<WorkloadSpec> Workloads(YamlMap map, string fileName)

@@ -3,12 +3,17 @@ namespace AgileQuant.Orchestrator.Contracts;
 /// <summary>The user's mistake or a state they can change: the message says what to do. Shown as it is; REST answers 4xx.</summary>
 public class UserErrorException : Exception
 {
+    /// <summary>What a damaged file puts into a message has no end.</summary>
+    private const int Longest = 2000;
+
     public UserErrorException() { }
 
     /// <param name="message">What is wrong and what to do about it.</param>
-    public UserErrorException(string message) : base(message) { }
+    public UserErrorException(string message) : base(Shorten(message)) { }
 
-    public UserErrorException(string message, Exception innerException) : base(message, innerException) { }
+    public UserErrorException(string message, Exception innerException) : base(Shorten(message), innerException) { }
+
+    private static string Shorten(string message) => message.Length <= Longest ? message : message[..Longest] + " ...";
 }
 
 /// <summary>Something changed; readers fetch again. Batched by the feed (at most one a 100 ms and topic).</summary>

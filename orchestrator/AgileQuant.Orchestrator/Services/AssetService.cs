@@ -10,13 +10,6 @@ namespace AgileQuant.Orchestrator.Services;
 /// <inheritdoc cref="IAssetService"/>
 public sealed class AssetService(AssetStore assets, ArtifactStore store) : IAssetService
 {
-    /// <summary>Shapes of generated models by name.</summary>
-    private static readonly Dictionary<string, RandomModelShape> Shapes = new(StringComparer.Ordinal)
-    {
-        ["demo-150m"] = RandomModelShape.Demo150M,
-        ["tiny-3m"] = new("tiny-3m", 128, 4, 4, 2, 384, 8192, 512),
-    };
-
     public async Task<IReadOnlyList<ModelView>> ListModelsAsync(CancellationToken ct = default)
     {
         var packs = (await assets.PacksAsync(ct)).ToLookup(p => p.ModelId);
@@ -35,8 +28,8 @@ public sealed class AssetService(AssetStore assets, ArtifactStore store) : IAsse
     public Task<ModelView> CreateRandomModelAsync(string shape, string name, int seed, IProgress<double>? progress = null, CancellationToken ct = default)
     {
         SpecRules.Name(name, "The model");
-        if (!Shapes.TryGetValue(shape, out var known))
-            throw new UserErrorException($"There is no shape '{shape}': use one of {string.Join(", ", Shapes.Keys.Order(StringComparer.Ordinal))}.");
+        if (!RandomModelShape.Presets.TryGetValue(shape, out var known))
+            throw new UserErrorException($"There is no shape '{shape}': use one of {string.Join(", ", RandomModelShape.Presets.Keys.Order(StringComparer.Ordinal))}.");
         return AddAsync(name, $"random {shape} seed {seed}", file => RandomModel.Write(file, known, seed, progress, ct), ct);
     }
 

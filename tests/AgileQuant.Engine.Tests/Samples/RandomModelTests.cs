@@ -1,4 +1,5 @@
 using AgileQuant.Engine.Gguf;
+using AgileQuant.Engine.Import;
 using AgileQuant.Engine.Samples;
 using Shouldly;
 
@@ -93,11 +94,33 @@ public sealed class RandomModelTests : IDisposable
         (s.Layers * perLayer + (2L * s.VocabularySize + 1) * s.Dimension).ShouldBe(149_840_640);
     }
 
+    [Theory]
+    [InlineData("tinyllama-1.1b", 1_100_048_384)]
+    [InlineData("opt-125m", 125_237_760)]
+    [InlineData("bloom-560m", 559_214_592)]
+    public void Presets_have_the_parameters_of_the_models_they_are_named_after(string preset, long parameters)
+    {
+        var shape = RandomModelShape.Presets[preset].ToModel();
+        shape.Tensors().Sum(t => t.Dimensions.Aggregate(1L, (a, b) => a * b)).ShouldBe(parameters);
+    }
+
+    [Theory]
+    [InlineData(Architecture.Opt)]
+    [InlineData(Architecture.Bloom)]
+    public void Other_architectures_are_canonical_and_can_encode_too(Architecture architecture)
+    {
+        var made = Write("a.gguf", Small with { Architecture = architecture, KvHeads = 4, TiedOutput = true }, 1);
+
+        ModelImporter.Import(_folder.File("a.gguf"), _folder.File("b.gguf"), cancellation: TestContext.Current.CancellationToken).ShouldBe(made);
+        made.Architecture.ShouldBe(architecture.ToString().ToLowerInvariant());
+        Tokenizer.Load(_folder.File("b.gguf")).Encode("aé\n").Length.ShouldBe(5);
+    }
+
     [Fact]
     public void Shapes_that_cannot_be_are_refused()
     {
         Should.Throw<ArgumentException>(() => Write("a.gguf", Small with { Heads = 5 }, 1)).Message.ShouldContain("5 attention heads");
-        Should.Throw<ArgumentException>(() => Write("a.gguf", Small with { VocabularySize = 100 }, 1)).Message.ShouldContain("259");
+        Should.Throw<ArgumentException>(() => Write("a.gguf", Small with { VocabularySize = 100 }, 1)).Message.ShouldContain("260");
     }
 
     private ModelSummary Write(string name, RandomModelShape shape, int seed) =>

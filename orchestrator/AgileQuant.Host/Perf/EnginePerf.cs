@@ -1,0 +1,186 @@
+using AgileQuant.Engine;
+using AgileQuant.Engine.Gguf;
+using AgileQuant.Host.Client;
+
+namespace AgileQuant.Host.Perf;
+
+/// <summary>What to measure.</summary>
+/// <param name="Model">Canonical GGUF.</param>
+/// <param name="Name">What people call it.</param>
+/// <param name="Precisions">Ours, in order.</param>
+/// <param name="Threads">Numbers of threads, each measured.</param>
+/// <param name="Repetitions">Counted repetitions a block.</param>
+/// <param name="Rounds">How often all take their turn.</param>
+/// <param name="Against">Other engines; none: only ours.</param>
+/// <param name="Ggufs">Their files by type; what is missing is made with llama-quantize.</param>
+internal sealed record EnginePerfRequest(
+    string Model, string Name, IReadOnlyList<Precision> Precisions, IReadOnlyList<int> Threads, int Prompt, int Generate, int Repetitions, int Rounds,
+    IReadOnlyList<LlamaBench> Against, IReadOnlyDictionary<string, string> Ggufs);
+
+/// <summary>Measures our engine on this machine, and others beside it: each in turn, block by block, in rounds that go forth and back.</summary>
+internal sealed class EnginePerf(EnginePerfRequest request, OwnEngine engine, PerfFiles files, Action<string> note)
+{
+    private const string Ours = "ours";
+
+    private sealed record Contender(string Engine, string Weights, Func<int, CancellationToken, Task<(IReadOnlyList<double> Prefill, IReadOnlyList<double> Generation)>> RunAsync);
+
+    private readonly Dictionary<(string Engine, string Weights, int Threads, PerfPhase Phase), List<IReadOnlyList<double>>> _speeds = [];
+    private readonly Dictionary<string, PackWork> _work = new(StringComparer.Ordinal);
+    private readonly Dictionary<(string Precision, int Threads), long> _peaks = [];
+    private readonly Dictionary<string, string> _versions = new(StringComparer.Ordinal);
+    private readonly List<string> _notes = [];
+    private string _isa = "";
+
+    /// <exception cref="BenchException">Nothing could be measured.</exception>
+    public async Task<EnginePerfReport> RunAsync(CancellationToken ct)
+    {
+        var info = await engine.InfoAsync(ct);
+        var contenders = await ContendersAsync(ct);
+        var rooflines = new List<PerfRoofline>();
+        foreach (var threads in request.Threads)
+            rooflines.Add(await engine.RooflineAsync(threads, ct));
+        for (var round = 0; round < request.Rounds; round++)
+        {
+            foreach (var threads in request.Threads)
+            {
+                foreach (var contender in PerfStatistics.Order(contenders, round).ToList())
+                    await TurnAsync(contender, contenders, threads, round, ct);
+            }
+        }
+
+        if (_speeds.Count == 0)
+            throw new BenchException($"nothing could be measured: {string.Join("; ", _notes)}");
+        var figures = Figures(rooflines);
+        return new EnginePerfReport(
+            request.Name, _isa, info.Cpu, DateTimeOffset.UtcNow, request.Prompt, request.Generate, request.Rounds,
+            [.. request.Against.Select(a => $"{a.Name} {_versions.GetValueOrDefault(a.Name)}".TrimEnd())], rooflines, figures, Ratios(figures),
+            [.. _peaks.Select(p => new PerfMemory(p.Key.Precision, p.Key.Threads, p.Value, _work[p.Key.Precision].MemoryGoal(Math.Max(request.Prompt, request.Generate), OwnEngine.MicroBatch)))],
+            await FirstTokenAsync(ct), _notes);
+    }
+
+    /// <summary>Ours, each followed by the others with the same kind of weights.</summary>
+    private async Task<List<Contender>> ContendersAsync(CancellationToken ct)
+    {
+        var contenders = new List<Contender>();
+        var seen = new HashSet<string>(StringComparer.Ordinal);
+        foreach (var precision in request.Precisions)
+        {
+            AddOurs(contenders, precision, ct);
+            var type = LlamaBench.TypeFor(precision.Base.ToString());
+            if (request.Against.Count == 0 || !seen.Add(type))
+                continue;
+            var file = request.Ggufs.GetValueOrDefault(type) ?? await files.QuantizedAsync(request.Model, type, request.Against, ct);
+            foreach (var other in request.Against)
+            {
+                contenders.Add(new Contender(other.Name, type, async (threads, token) =>
+                {
+                    var result = await other.RunAsync(file, threads, request.Prompt, request.Generate, request.Repetitions, token);
+                    _versions[other.Name] = result.Version;
+                    return (result.Prefill, result.Generation);
+                }));
+            }
+        }
+
+        return contenders;
+    }
+
+    private void AddOurs(List<Contender> contenders, Precision precision, CancellationToken ct)
+    {
+        var name = precision.ToString();
+        try
+        {
+            var (path, sha256) = files.Pack(request.Model, precision, ct);
+            _work[name] = PackWork.Read(path);
+            contenders.Add(new Contender(Ours, name, async (threads, token) =>
+            {
+                var result = await engine.RunAsync(sha256, name, threads, request.Prompt, request.Generate, request.Repetitions, token);
+                _isa = result.Isa;
+                _peaks[(name, threads)] = Math.Max(_peaks.GetValueOrDefault((name, threads)), result.PeakRss);
+                return (result.Prefill, result.Generation);
+            }));
+        }
+        catch (BenchException e)
+        {
+            _notes.Add($"{name} is left out: {e.Message}");
+        }
+    }
+
+    private async Task TurnAsync(Contender contender, List<Contender> contenders, int threads, int round, CancellationToken ct)
+    {
+        try
+        {
+            var (prefill, generation) = await contender.RunAsync(threads, ct);
+            double[] rates = [.. prefill.Select(ns => request.Prompt * 1e9 / ns)], steps = [.. generation.Select(ns => request.Generate * 1e9 / ns)];
+            Add(PerfPhase.Prefill, rates);
+            Add(PerfPhase.Generation, steps);
+            note($"round {round + 1}, {threads} threads: {contender.Engine} {contender.Weights} "
+                 + $"{PerfStatistics.Median(rates):0.0} / {PerfStatistics.Median(steps):0.0} tokens a second");
+        }
+        catch (BenchException e)
+        {
+            _notes.Add($"{contender.Engine} {contender.Weights} is left out: {e.Message}");
+            note(_notes[^1]);
+            contenders.Remove(contender);
+        }
+
+        void Add(PerfPhase phase, double[] speeds)
+        {
+            var key = (contender.Engine, contender.Weights, threads, phase);
+            if (!_speeds.TryGetValue(key, out var rounds))
+                _speeds[key] = rounds = [];
+            rounds.Add(speeds);
+        }
+    }
+
+    private List<PerfFigure> Figures(List<PerfRoofline> rooflines) =>
+    [
+        .. _speeds.Select(s =>
+        {
+            double[] all = [.. s.Value.SelectMany(r => r)];
+            var median = PerfStatistics.Median(all);
+            var share = s.Key.Engine == Ours
+                ? Share(_work[s.Key.Weights], rooflines.First(r => r.Threads == s.Key.Threads), s.Key.Phase, median, request.Generate)
+                : null;
+            return new PerfFigure(s.Key.Engine, s.Key.Weights, s.Key.Threads, s.Key.Phase, median, PerfStatistics.SpreadPercent(all),
+                [.. s.Value.Select(PerfStatistics.Median)], share);
+        }),
+    ];
+
+    /// <summary>Share of what the machine can do: multiply-adds of the linears in prefill, bytes read in generation.</summary>
+    internal static double? Share(PackWork work, PerfRoofline roofline, PerfPhase phase, double tokensPerSecond, int generate)
+    {
+        if (phase == PerfPhase.Generation)
+            return roofline.ReadGbPerSecond > 0 ? work.GenerationBytes((generate - 1) / 2.0) * tokensPerSecond / (roofline.ReadGbPerSecond * 1e9) : null;
+        var rate = work.WeightBits < 16 ? roofline.Int8GopPerSecond : work.IsBf16 ? roofline.Bf16GflopPerSecond : roofline.Fp32GflopPerSecond;
+        return rate > 0 ? 2.0 * work.MultiplyAdds * tokensPerSecond / (rate * 1e9) : null;
+    }
+
+    /// <summary>Ours over the engine with the best median, in the rounds that both ran.</summary>
+    internal static List<PerfRatio> Ratios(IReadOnlyList<PerfFigure> figures)
+    {
+        var ratios = new List<PerfRatio>();
+        foreach (var own in figures.Where(f => f.Engine == Ours))
+        {
+            var type = LlamaBench.TypeFor(own.Weights.Split('+')[0]);
+            var best = figures.Where(f => f.Engine != Ours && f.Weights == type && f.Threads == own.Threads && f.Phase == own.Phase)
+                .MaxBy(f => f.TokensPerSecond);
+            if (best is null)
+                continue;
+            double[] rounds = [.. own.Rounds.Zip(best.Rounds, (a, b) => a / b)];
+            ratios.Add(new PerfRatio(own.Weights, own.Threads, own.Phase, $"{best.Engine} {type}", PerfStatistics.GeometricMean(rounds), rounds.Min(), rounds.Max()));
+        }
+
+        return ratios;
+    }
+
+    private async Task<PerfFirstToken?> FirstTokenAsync(CancellationToken ct)
+    {
+        if (!_work.ContainsKey("w4a8"))
+            return null;
+        var (pack, _) = files.Pack(request.Model, Precision.W4A8, ct);
+        int vocabulary;
+        using (var file = GgufFile.Open(pack))
+            vocabulary = (int)file.Tensor("token_embd.weight").Rows;
+        return await engine.FirstTokenAsync(pack, "w4a8", vocabulary, request.Threads.Max(), ct);
+    }
+}
