@@ -62,7 +62,8 @@ AQ_INLINE void store_group(const struct aq_product *p, size_t row, size_t output
 
 // Sums of the groups before, which wait in y, or 0.
 AQ_INLINE __m512 sums_before(const struct aq_product *p, size_t row, size_t output, size_t first) {
-    return _mm512_maskz_loadu_ps(first ? avx512_mask(p->w->n, output) : 0, p->y + row * p->ldy + output);
+    const float *y = first ? p->y + row * p->ldy + output : NULL; // accumulators are asked for without a y
+    return _mm512_maskz_loadu_ps(first ? avx512_mask(p->w->n, output) : 0, y);
 }
 
 AQ_INLINE void store(const struct aq_product *p, size_t row, size_t output, __m512 value) {
