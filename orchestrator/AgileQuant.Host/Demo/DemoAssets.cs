@@ -40,15 +40,17 @@ internal sealed class DemoAssets(CliIo io, BenchClient client)
     public async Task<IReadOnlyDictionary<string, string>> CurrentEnginesAsync(CancellationToken ct) =>
         (await client.ListEnginesAsync(ct)).Where(e => e.Current).ToDictionary(e => e.Target, e => e.Sha256);
 
-    /// <summary>The trained sample model.</summary>
-    public async Task QualityModelAsync(CancellationToken ct)
+    /// <summary>The trained sample models.</summary>
+    public async Task QualityModelsAsync(CancellationToken ct)
     {
-        if (await HasModelAsync(DemoPlan.QualityModel, ct))
-            return;
-        var folder = Path.Combine(SourceTree.Require(), "infra", "samples", DemoPlan.QualityModel);
-        await ModelCommands.WithProgressAsync(io, "importing",
-            p => client.ImportModelAsync(new ImportModelRequest(folder, DemoPlan.QualityModel), p, ct));
-        io.Note($"imported model {DemoPlan.QualityModel}");
+        foreach (var name in DemoPlan.QualityModels)
+        {
+            if (await HasModelAsync(name, ct))
+                continue;
+            var folder = Path.Combine(SourceTree.Require(), "infra", "samples", name);
+            var model = await ModelCommands.WithProgressAsync(io, "importing", p => client.ImportModelAsync(new ImportModelRequest(folder, name), p, ct));
+            io.Note($"imported model {name} ({model.Architecture})");
+        }
     }
 
     /// <summary>The random-weight model.</summary>
@@ -61,22 +63,41 @@ internal sealed class DemoAssets(CliIo io, BenchClient client)
         io.Note($"made     model {DemoPlan.SpeedModel} (random weights: speed only)");
     }
 
-    /// <summary>The held-out text, rebuilt from this machine's .NET SDK.</summary>
-    public async Task DatasetAsync(CancellationToken ct)
+    private static string Hashes => Path.Combine(SourceTree.Require(), "infra", "samples", "heldout.hashes");
+
+    /// <summary>The held-out text and one to calibrate on, rebuilt from this machine's .NET SDK.</summary>
+    public async Task DatasetsAsync(CancellationToken ct)
     {
-        if ((await client.ListDatasetsAsync(ct)).Any(d => d.Name == DemoPlan.Dataset))
+        var known = (await client.ListDatasetsAsync(ct)).Select(d => d.Name).ToHashSet();
+        if (known.Contains(DemoPlan.Calibration))
+        {
+            Reused($"dataset {DemoPlan.Calibration}");
+        }
+        else
+        {
+            var sample = await Task.Run(() => CalibrationSample.Build(Hashes), ct);
+            await ImportTextAsync(DemoPlan.Calibration, sample.Text, ct);
+            io.Note($"imported dataset {DemoPlan.Calibration}: {sample.Sentences} other sentences of the .NET SDK's documentation, to calibrate on");
+        }
+
+        if (known.Contains(DemoPlan.Dataset))
         {
             Reused($"dataset {DemoPlan.Dataset}");
             return;
         }
 
-        var text = await Task.Run(() => HeldOutText.Rebuild(Path.Combine(SourceTree.Require(), "infra", "samples", "heldout.hashes")), ct);
-        Directory.CreateDirectory(io.Home.DemoFolder);
-        var file = Path.Combine(io.Home.DemoFolder, DemoPlan.Dataset + ".txt");
-        await File.WriteAllTextAsync(file, text.Text, ct);
-        await client.ImportDatasetAsync(new ImportDatasetRequest(file, DemoPlan.Dataset), ct);
+        var text = await Task.Run(() => HeldOutText.Rebuild(Hashes), ct);
+        await ImportTextAsync(DemoPlan.Dataset, text.Text, ct);
         io.Note($"imported dataset {DemoPlan.Dataset}: {text.Found} sentences of the .NET SDK's documentation"
             + (text.Missing == 0 ? "" : $"; {text.Missing} are missing in this SDK version, so figures differ a little from the model card's"));
+    }
+
+    private async Task ImportTextAsync(string name, string text, CancellationToken ct)
+    {
+        Directory.CreateDirectory(io.Home.DemoFolder);
+        var file = Path.Combine(io.Home.DemoFolder, name + ".txt");
+        await File.WriteAllTextAsync(file, text, ct);
+        await client.ImportDatasetAsync(new ImportDatasetRequest(file, name), ct);
     }
 
     private async Task<string> BuiltAsync(string target, bool added, CancellationToken ct)

@@ -8,21 +8,30 @@ namespace AgileQuant.Host.Demo;
 internal static class DemoPlan
 {
     public const string Matrix = "demo";
-    public const string QualityModel = "docs-llama";
+
+    /// <summary>The trained samples, one of each architecture, LLaMA first.</summary>
+    public static readonly IReadOnlyList<string> QualityModels = ["docs-llama", "docs-opt", "docs-bloom"];
+
     public const string SpeedModel = "random-150m";
     public const string SpeedShape = "demo-150m";
     public const string Dataset = "docs-heldout";
 
+    /// <summary>Of the same source as <see cref="Dataset"/>, without its sentences: for matrices with precisions that are calibrated.</summary>
+    public const string Calibration = "docs-train";
+
     private static readonly string[] Precisions = ["fp16", "w8a8", "w4a8", "w4a4"];
 
     /// <summary>
-    /// Perplexity of the trained model on few windows (an emulated board takes part), speed of a model that no cache holds. Six
+    /// Perplexity of the trained models on few windows (an emulated board takes part), speed of a model that no cache holds. Six
     /// rounds: the fewest that give an interval.
     /// </summary>
+    /// <param name="devices">This machine first.</param>
     public static MatrixSpec Spec(IReadOnlyList<string> devices) => new(
-        Matrix, devices, [QualityModel, SpeedModel], Precisions,
+        Matrix, devices, [.. QualityModels, SpeedModel], Precisions,
         [
-            new WorkloadSpec("quality", [QualityModel], null, null, 0, Dataset, "llama.cpp-512", 2),
+            new WorkloadSpec("quality", [QualityModels[0]], null, null, 0, Dataset, "llama.cpp-512", 2),
+            // An emulated board takes minutes for a model: one is enough to show that it computes the same.
+            new WorkloadSpec("architectures", [.. QualityModels.Skip(1)], null, null, 0, Dataset, "llama.cpp-512", 2, Devices: [devices[0]]),
             new WorkloadSpec("speed", [SpeedModel], 128, 16, 0, null, null, null),
         ],
         new PolicySpec(Rounds: 6, MinRepetitions: 2, MaxRepetitions: 3, WarmupMax: 2, CoolDownTimeoutSeconds: 60));

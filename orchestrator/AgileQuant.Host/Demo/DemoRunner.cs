@@ -36,9 +36,9 @@ internal static class DemoRunner
         var names = new List<string> { await devices.ThisMachineAsync(ct) };
         if ((Local == Arm || await assets.EngineAsync(Arm, required: false, ct)) && await devices.EmulatedArmAsync(ct) is { } emulated)
             names.Add(emulated);
-        await assets.QualityModelAsync(ct);
+        await assets.QualityModelsAsync(ct);
         await assets.SpeedModelAsync(ct);
-        await assets.DatasetAsync(ct);
+        await assets.DatasetsAsync(ct);
         return names;
     }
 

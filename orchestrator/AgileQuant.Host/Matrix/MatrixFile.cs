@@ -14,7 +14,7 @@ public static class MatrixFile
     private static readonly string[] TopKeys = ["name", "devices", "models", "precisions", "calibration", "workloads", "policy"];
 
     private static readonly string[] WorkloadKeys =
-        ["name", "models", "precisions", "prompt", "generate", "threads", "dataset", "convention", "windows"];
+        ["name", "models", "precisions", "devices", "prompt", "generate", "threads", "dataset", "convention", "windows"];
 
     private static readonly string[] PolicyKeys =
     [
@@ -82,7 +82,7 @@ public static class MatrixFile
         var workload = new WorkloadSpec(
             map.Text("name") ?? $"workload-{index + 1}", map.List("models"), map.Integer("prompt", 1), map.Integer("generate", 1),
             map.Integer("threads", 0) ?? 0, map.Text("dataset"), map.Text("convention"), Windows(map),
-            map.List("precisions") is { Count: > 0 } some ? some : null);
+            map.List("precisions") is { Count: > 0 } precisions ? precisions : null, map.List("devices") is { Count: > 0 } devices ? devices : null);
         if (workload.Prompt is null && workload.Generate is null && workload.Dataset is null)
             throw map.Error(null, $"workload '{workload.Name}' asks for nothing: give prompt or generate for speed, dataset for perplexity");
         if (workload.Dataset is null && (workload.Convention is not null || workload.Windows is not null))

@@ -15,10 +15,11 @@ public sealed record MatrixSpec(
 /// <param name="Dataset">Evaluation text by name.</param>
 /// <param name="Convention"><c>llama.cpp-512</c> or <c>gptq-512</c>; -N is any window length up to the context.</param>
 /// <param name="Precisions">Restricts the workload to these precisions and the baseline; null or empty: all.</param>
+/// <param name="Devices">Restricts the workload to these devices; null or empty: all.</param>
 /// <param name="Windows">How many windows each board scores; null: all. The node scores the whole text once a pack.</param>
 public sealed record WorkloadSpec(
     string Name, IReadOnlyList<string> Models, int? Prompt, int? Generate, int Threads, string? Dataset, string? Convention, int? Windows,
-    IReadOnlyList<string>? Precisions = null);
+    IReadOnlyList<string>? Precisions = null, IReadOnlyList<string>? Devices = null);
 
 /// <summary>How speed is measured. The defaults are those of docs/measurement.md.</summary>
 /// <param name="Rounds">Passes over the precisions; each gives one paired block of each (at least 6 for an interval).</param>

@@ -23,7 +23,7 @@ public static class MatrixPlanner
         {
             foreach (var model in models.Where(m => Wants(spec.Workloads[w], m)))
             {
-                foreach (var device in devices)
+                foreach (var device in devices.Where(d => spec.Workloads[w].Devices is not { Count: > 0 } some || some.Contains(d.Name)))
                     draft.Add(device, model, w);
             }
         }

@@ -15,7 +15,7 @@ public static class SpecRules
         Devices = spec.Devices ?? [],
         Models = spec.Models ?? [],
         Precisions = Canonical(spec.Precisions ?? []),
-        Workloads = [.. (spec.Workloads ?? []).Select(w => w with { Models = w.Models ?? [], Precisions = w.Precisions is { Count: > 0 } p ? Canonical(p) : null })],
+        Workloads = [.. (spec.Workloads ?? []).Select(w => w with { Models = w.Models ?? [], Precisions = w.Precisions is { Count: > 0 } p ? Canonical(p) : null, Devices = w.Devices is { Count: > 0 } d ? d : null })],
         Policy = spec.Policy ?? new PolicySpec(),
     };
 
@@ -51,6 +51,8 @@ public static class SpecRules
             throw new UserErrorException($"Workload {workload.Name} names the model '{stranger}', which is not among the matrix's models.");
         if (workload.Precisions?.FirstOrDefault(p => !spec.Precisions.Contains(p)) is { } other)
             throw new UserErrorException($"Workload {workload.Name} names the precision '{other}', which is not among the matrix's precisions.");
+        if (workload.Devices?.FirstOrDefault(d => !spec.Devices.Contains(d)) is { } away)
+            throw new UserErrorException($"Workload {workload.Name} names the device '{away}', which is not among the matrix's devices.");
         if (workload.Dataset is not null && !PerplexityConvention.TryParse(workload.Convention, out _))
         {
             throw new UserErrorException(

@@ -91,6 +91,8 @@ internal static class ReportFacts
             parts.Add($"perplexity {w.Convention} on {w.Dataset}, {(w.Windows is { } n ? $"first {n} windows" : "all windows")} on each board");
         if (w.Precisions is { Count: > 0 } some)
             parts.Add($"precisions {string.Join(", ", some)}");
+        if (w.Devices is { Count: > 0 } devices)
+            parts.Add($"devices {string.Join(", ", devices)}");
         if (w.Models.Count > 0)
             parts.Add($"models {string.Join(", ", w.Models)}");
         return string.Join("; ", parts);

@@ -15,6 +15,8 @@ internal static class SvgCharts
 {
     private const int Width = 860;
     private const int LabelWidth = 330;
+    /// <summary>Characters that fit before the bars in a wide font; device, model and precision come first.</summary>
+    private const int LabelLength = 44;
     private const int RightSpace = 150;
     private const int RowHeight = 24;
 
@@ -88,7 +90,7 @@ internal static class SvgCharts
     private static StringBuilder Start(string id, string title, int height) => new StringBuilder().Append(Inv(
         $"""<svg id="{id}" viewBox="0 0 {Width} {height}" role="img" aria-label="{Encode(title)}" xmlns="http://www.w3.org/2000/svg"><title>{Encode(title)}</title>"""));
 
-    private static string Shorten(string label) => label.Length <= 52 ? label : label[..51] + "…";
+    private static string Shorten(string label) => label.Length <= LabelLength ? label : label[..(LabelLength - 1)] + "…";
 
     private static string Encode(string text) => HtmlReport.Encode(text);
 

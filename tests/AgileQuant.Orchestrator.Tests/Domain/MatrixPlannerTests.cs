@@ -144,6 +144,15 @@ public sealed class MatrixPlannerTests
     }
 
     [Fact]
+    public void A_workload_may_be_for_some_devices_only()
+    {
+        var plan = Plan(Spec(Speed, Quality with { Devices = ["pi4"] }) with { Devices = ["pi4", "away"] });
+        plan.Runs.Where(r => r.Workload == "quality").Select(r => r.DeviceId).Distinct().ShouldBe([Everything.Devices[0].Id]);
+        plan.Runs.Where(r => r.Workload == "speed").Select(r => r.DeviceId).Distinct().Count().ShouldBe(2);
+        Should.Throw<UserErrorException>(() => Plan(Spec(Speed with { Devices = ["away"] }))).Message.ShouldContain("not among the matrix's devices");
+    }
+
+    [Fact]
     public void A_device_that_is_away_gives_a_warning_not_an_error() =>
         Plan(Spec(Speed) with { Devices = ["away"] }).Warnings.ShouldContain(w => w.Contains("away is offline now (no route)"));
 
