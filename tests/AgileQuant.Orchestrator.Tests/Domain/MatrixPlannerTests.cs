@@ -179,7 +179,6 @@ public sealed class MatrixPlannerTests
         { "calibrated on what is scored", Spec(Quality) with { Precisions = ["w4a8+gptq"], Calibration = "text" }, "is the text that perplexity is measured on" },
         { "a copy of what is scored", Spec(Quality) with { Precisions = ["w4a8+gptq"], Calibration = "copy" }, "(as text: the same content)" },
         { "cannot read it", Spec(Speed) with { Models = ["mute"], Precisions = ["w8a8+trip"], Calibration = "train" }, "without a tokenizer" },
-        { "long name", Spec(Speed) with { Precisions = ["w4a8+gptq+asym+trip-static+mixed+uniform+low0.125+prune-paper0.125+kv8"] }, "more than 64 characters" },
         { "nothing runs", Spec(Speed) with { Devices = ["arm"] }, "Nothing would run" },
     };
 
