@@ -14,14 +14,15 @@ static const struct kind {
     const char *name;
     enum aq_format format;
     int limit;
-    bool zeros;
-} kinds[] = {{"fp16", AQ_F16, 0, false},   {"bf16", AQ_BF16, 0, false}, {"w8a8", AQ_I8, 127, false},
-             {"w4a8", AQ_I4, 127, false},  {"w4a4", AQ_I4, 7, false},   {"w4a8+asym", AQ_I4, 127, true},
-             {"w4a4+asym", AQ_I4, 7, true}};
+    bool zeros, packed4;
+} kinds[] = {{"fp16", AQ_F16, 0, false, false},    {"bf16", AQ_BF16, 0, false, false},
+             {"w8a8", AQ_I8, 127, false, false},   {"w4a8", AQ_I4, 127, false, false},
+             {"w4a4", AQ_I4, 7, false, false},     {"w4a8+asym", AQ_I4, 127, true, false},
+             {"w4a4+asym", AQ_I4, 7, true, false}, {"w4a4-packed", AQ_I4, 7, false, true}};
 
 struct measured {
     struct aq_pool *pool;
-    const struct aq_kernels *kernels;
+    void (*run)(const struct aq_product *p);
     struct aq_product product;
     uint8_t *scratch;
     size_t scratch_bytes, panels;
@@ -45,7 +46,7 @@ static void run_panels(void *context, size_t first, size_t last, unsigned thread
     p.last = last;
     p.scratch = m->scratch + thread * m->scratch_bytes;
     uint64_t start = cpu_ns();
-    m->kernels->product[p.w->format](&p);
+    m->run(&p);
     m->cpu_ns[thread] += cpu_ns() - start;
 }
 
@@ -188,7 +189,7 @@ static bool report(const struct aq_kernels *kernels, const struct kind *kind, co
     struct measured *m = calloc(1, sizeof *m);
     if (!m) return aq_fail(err, "memory", "out of memory");
     m->pool = pool;
-    m->kernels = kernels;
+    m->run = kind->packed4 ? kernels->product_packed4 : kernels->product[kind->format];
     m->scratch = d.scratch;
     m->scratch_bytes = d.scratch_bytes;
     m->panels = aq_panels(kernels, kind->format, s->n);
@@ -240,7 +241,7 @@ int aq_cmd_kernels(const struct aq_args *args) {
     for (const struct aq_kernels *const *set = aq_kernel_sets; ok && *set; set++) {
         if (wanted ? *set != wanted : !(*set)->supported()) continue;
         for (size_t i = 0; ok && i < sizeof kinds / sizeof *kinds; i++) {
-            if (only && strcmp(only, kinds[i].name) != 0) continue;
+            if ((only && strcmp(only, kinds[i].name) != 0) || (kinds[i].packed4 && !(*set)->product_packed4)) continue;
             found = true;
             ok = report(*set, &kinds[i], &s, pool, ms, &err);
         }

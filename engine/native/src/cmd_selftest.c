@@ -36,7 +36,7 @@ struct bench {
     size_t m, n, k, group;
     enum aq_format format;
     int limit;
-    bool zeros, half;
+    bool zeros, half, packed4;
     uint8_t *source, *packed[2], *scratch;
     int8_t *zeros_source, *zeros_packed[2];
     uint16_t *scales_source, *scales[2];
@@ -106,6 +106,8 @@ static void run_product(const struct bench *b, const struct aq_kernels *kernels,
                            .scratch = b->scratch};
     if (b->half && side == 1)
         kernels->product_half(&p);
+    else if (b->packed4 && side == 1)
+        kernels->product_packed4(&p);
     else
         kernels->product[b->format](&p);
 }
@@ -371,17 +373,20 @@ static bool test_set(const struct aq_kernels *kernels, const struct aq_kernels *
         const char *name;
         enum aq_format format;
         int limit;
-        bool zeros, half;
-    } products[] = {{"fp16", AQ_F16, 0, false, false},      {"fp16 arithmetic", AQ_F16, 0, false, true},
-                    {"bf16", AQ_BF16, 0, false, false},     {"w8a8", AQ_I8, 127, false, false},
-                    {"w4a8", AQ_I4, 127, false, false},     {"w4a4", AQ_I4, 7, false, false},
-                    {"w4a8+asym", AQ_I4, 127, true, false}, {"w4a4+asym", AQ_I4, 7, true, false}};
+        bool zeros, half, packed4;
+    } products[] = {{"fp16", AQ_F16, 0, false, false, false},      {"fp16 arithmetic", AQ_F16, 0, false, true, false},
+                    {"bf16", AQ_BF16, 0, false, false, false},     {"w8a8", AQ_I8, 127, false, false, false},
+                    {"w4a8", AQ_I4, 127, false, false, false},     {"w4a4", AQ_I4, 7, false, false, false},
+                    {"w4a8+asym", AQ_I4, 127, true, false, false}, {"w4a4+asym", AQ_I4, 7, true, false, false},
+                    {"w4a4-packed", AQ_I4, 7, false, false, true}};
     for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
         if (products[i].half && !kernels->product_half) continue;
+        if (products[i].packed4 && !kernels->product_packed4) continue;
         b.format = products[i].format;
         b.half = products[i].half;
         b.limit = products[i].limit;
         b.zeros = products[i].zeros;
+        b.packed4 = products[i].packed4;
         product_cases(&t, &b, quick);
         ok = report(&t, products[i].name) && ok;
     }

@@ -95,7 +95,7 @@ done
 check "kernels are measured" sh -c "'$x64' kernels --m 7 --n 40 --k 70 --ms 1 --threads 2 | python3 -c '
 import json, sys
 lines = [json.loads(l) for l in sys.stdin]
-assert len(lines) == 7 * $(echo $isas | wc -w) and all(l[\"gop_s\"] > 0 for l in lines), lines'"
+assert len(lines) >= 7 * $(echo $isas | wc -w) and all(l[\"gop_s\"] > 0 for l in lines), lines'"
 
 # ---- forward pass ----
 pack random-tokens "$work/t.aqtk" --vocab 96 --count 300

@@ -84,6 +84,9 @@ struct aq_kernels {
     // power in rows->scale; product_half takes that instead of x.
     void (*round_half)(struct aq_rows *rows, size_t row, const float *x, size_t k);
     void (*product_half)(const struct aq_product *p);
+    // I4 with 4-bit activations by the paper's packed multiplier, on the same packed weights; NULL: this table has
+    // none. For comparison: runs use product[AQ_I4], which every instruction set has a cheaper exact form for.
+    void (*product_packed4)(const struct aq_product *p);
     bool bf16_dot; // BF16 by an instruction for it, in its order of additions; else in that of F16
 
     // The format's multiply instruction alone, in registers: runs `rounds` times a fixed block, returns the operations

@@ -45,6 +45,7 @@ const struct aq_kernels aq_kernels_avx2 = {
     .k_unit_i8 = 2,
     .product = {avx2_product_f16, avx2_product_i8, avx2_product_i4, avx2_product_bf16},
     .peak = {avx2_peak_fma, avx2_peak_i8, avx2_peak_i4, avx2_peak_fma},
+    .product_packed4 = avx2_product_packed4,
     .widen = avx2_widen,
     .narrow = avx2_narrow,
     AQ_ELEMENTWISE,

@@ -24,6 +24,7 @@ void avx2_product_f16(const struct aq_product *p);
 void avx2_product_bf16(const struct aq_product *p);
 void avx2_product_i8(const struct aq_product *p);
 void avx2_product_i4(const struct aq_product *p);
+void avx2_product_packed4(const struct aq_product *p);
 
 // Lanes 0..columns-1 of the panel's half that starts at output `from` are stored.
 AQ_INLINE __m256i avx2_mask(size_t columns, size_t from) {
