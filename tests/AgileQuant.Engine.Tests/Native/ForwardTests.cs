@@ -50,7 +50,7 @@ public sealed class ForwardTests(ITestOutputHelper output)
             Packer.Pack(folder.File("model.gguf"), PackRecipe.For(Precision.Parse(precision)), folder.File(precision),
                 cancellation: TestContext.Current.CancellationToken);
 
-            foreach (var (isa, differences) in NativeLogits.Differences(folder.File(precision), ids, folder.File("tokens")))
+            foreach (var (isa, differences) in NativeLogits.Differences(NativeEngine.OfThisMachine(), folder.File(precision), ids, folder.File("tokens")))
             {
                 output.WriteLine($"{precision} {isa}: mean {differences.Average():E2}, largest {differences.Max():E2}");
                 differences.Average().ShouldBeLessThan(1e-6);
@@ -80,6 +80,22 @@ public sealed class ForwardTests(ITestOutputHelper output)
             output.WriteLine($"{model} {precision} {isa}: {ours:F5}, reference {theirs:F5} ({ours / theirs - 1:P4}), "
                 + $"largest difference of a token {LargestDifference(native, reference):F6} nat");
             ours.ShouldBe(theirs, theirs * PerplexityTolerance(precision));
+        }
+    }
+
+    [Theory]
+    [InlineData("docs-opt", "cortex-a72")]
+    [InlineData("docs-bloom", "cortex-a72")]
+    public void Emulated_arm_has_the_logits_of_the_reference(string model, string cpu)
+    {
+        var arm = NativeEngine.EmulatedArm(cpu);
+        foreach (var precision in Packs.Precisions)
+        {
+            foreach (var (isa, differences) in NativeLogits.Differences(arm, Packs.Pack(model, precision), model, 12))
+            {
+                output.WriteLine($"{model} {precision} {cpu} {isa}: mean {differences.Average():E2}, largest {differences.Max():E2}");
+                differences.Average().ShouldBeLessThan(1e-6);
+            }
         }
     }
 

@@ -7,20 +7,28 @@ namespace AgileQuant.Engine.Tests.Native;
 /// <summary>Logits of the native engine beside the reference's.</summary>
 internal static class NativeLogits
 {
-    private const int Count = 40;
+    /// <summary>Tokens that are compared.</summary>
+    public const int Count = 64;
 
-    /// <summary>By instruction set, the absolute differences of all logits of the first tokens of the model's text.</summary>
+    /// <summary>By instruction set of this machine, the absolute differences of all logits of the first tokens of the model's text.</summary>
     /// <param name="pack">A packed model.</param>
     /// <param name="model">As for <see cref="Packs.Tokens"/>.</param>
     public static IEnumerable<(string Isa, List<double> Differences)> Differences(string pack, string model) =>
-        Differences(pack, [.. Packs.Tokens(model).Ids.Take(Count)], Packs.TokenFilePath(model));
+        Differences(NativeEngine.OfThisMachine(), pack, model, Count);
 
+    /// <param name="engine">Of this machine or an emulated one.</param>
+    /// <param name="pack">A packed model.</param>
+    /// <param name="model">As for <see cref="Packs.Tokens"/>.</param>
+    /// <param name="count">Tokens.</param>
+    public static IEnumerable<(string Isa, List<double> Differences)> Differences(NativeEngine engine, string pack, string model, int count) =>
+        Differences(engine, pack, [.. Packs.Tokens(model).Ids.Take(count)], Packs.TokenFilePath(model));
+
+    /// <param name="engine">Of this machine or an emulated one.</param>
     /// <param name="pack">A packed model.</param>
     /// <param name="ids">The first ids of the file.</param>
     /// <param name="tokenFile">For the native engine.</param>
-    public static IEnumerable<(string Isa, List<double> Differences)> Differences(string pack, int[] ids, string tokenFile)
+    public static IEnumerable<(string Isa, List<double> Differences)> Differences(NativeEngine engine, string pack, int[] ids, string tokenFile)
     {
-        var engine = NativeEngine.OfThisMachine();
         var reference = ReferenceModel.Load(pack).Logits(ids).SelectMany(r => r).ToList();
         reference.ShouldAllBe(logit => float.IsFinite(logit));
         using var folder = new TemporaryFolder();
