@@ -15,13 +15,13 @@ static void run(const struct aq_model *model, struct aq_pool *pool) {
     if (!s) return;
     int32_t ids[TOKENS];
     for (size_t i = 0; i < TOKENS; i++) ids[i] = (int32_t)(i * 5 % model->vocab);
-    if (aq_session_forward(s, ids, TOKENS, &err)) {
+    if (aq_session_forward(s, ids, TOKENS, AQ_PROMPT_END, &err)) {
         const float *logits = aq_session_logits(s, 0, TOKENS);
         volatile float sink = 0;
         for (size_t i = 0; i < TOKENS * model->vocab; i++) sink = sink + logits[i];
         double nll[TOKENS];
         aq_session_nll(s, ids, TOKENS, nll);
-        aq_session_forward(s, ids, 1, &err); // a generation step
+        aq_session_forward(s, ids, 1, AQ_GENERATED, &err);
     }
     aq_session_free(s);
 }
