@@ -74,8 +74,9 @@ static void one_row(const struct aq_product *p, size_t row, size_t panel, const 
             total[v] = _mm256_add_ps(total[v], _mm256_mul_ps(wide, _mm256_cvtepi32_ps(acc[v])));
         }
     }
+    if (p->accumulators) return;
     AQ_UNROLL
-    for (size_t v = 0; v < 2 && !p->accumulators; v++)
+    for (size_t v = 0; v < 2; v++)
         _mm256_maskstore_ps(p->y + row * p->ldy + output + 8 * v, avx2_mask(w->n, output + 8 * v),
                             _mm256_mul_ps(_mm256_set1_ps(p->rows->scale[row]), total[v]));
 }
