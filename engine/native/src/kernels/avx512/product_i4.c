@@ -91,7 +91,7 @@ AQ_INLINE void tile(const int rows, const size_t run, const bool zeros, const st
         for (size_t v = 0; v < VECTORS; v++) total[r][v] = sums_before(p, row + (size_t)r, output + 16 * v, first);
     }
     for (size_t g = first; g < last; g++, scales += I4_NR, offsets += group / 32) {
-        __m512i acc[VNNI_MR][VECTORS], zero[VECTORS];
+        __m512i acc[VNNI_MR][VECTORS], zero[VECTORS] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
         if (zeros && !unpacked) zero_bytes(zero, w->zeros + (panel * w->groups + g) * I4_NR);
         AQ_UNROLL
         for (int r = 0; r < rows; r++) {
