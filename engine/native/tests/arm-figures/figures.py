@@ -22,10 +22,11 @@ KERNELS = [
     ("int8, SDOT", "neon_dotprod", "product_i8.c", "armv8.2-a+dotprod", "tile(DOT_MR_I8, p, row, panel)"),
     ("int8, SMMLA", "neon_i8mm", "product_i8.c", "armv8.2-a+dotprod+i8mm", "tile(MM_MR_I8, p, row, panel, two)"),
     ("int4, SMLAL chains: a run of 32 without its scales", "neon", "product_i4.c", "armv8-a", "chain(NEON_MR, one, two, p->rows->ld, p->w->weights, k)"),
+    ("4 x 4 bits, packed multiplier: the same run", "neon", "packed4.c", "armv8-a", "chain(NEON_MR, one, two, p->rows->ld, p->w->weights, k)"),
     ("int4, SDOT: a group of 32 with its scales", "neon_dotprod", "product_i4.c", "armv8.2-a+dotprod",
-     "tile(MR, %s, p, row, panel, one, two)" % QUANT4),
+     "tile(MR, %s, p, row, panel, true, one, two)" % QUANT4),
     ("int4, SMMLA: a group of 32 with its scales", "neon_i8mm", "product_i4.c", "armv8.2-a+dotprod+i8mm",
-     "tile(MR, %s, p, row, panel, one, two)" % QUANT4),
+     "tile(MR, %s, p, row, panel, true, one, two)" % QUANT4),
 ]
 # Core wanted, -mcpu that has a table, and what that table is for this core. Which table is used is read from the output.
 CORES = [("A72", "cortex-a72"), ("A76", "cortex-a76"), ("A76 by N1", "neoverse-n1"), ("N2", "neoverse-n2")]
@@ -39,6 +40,8 @@ def products(line):
     lanes = re.match(r"v\d+\.(\d+)(\w)", operands)
     if name in ("smull", "smull2", "smlal", "smlal2", "fmla"):
         return int(lanes[1])
+    if name == "mul" and lanes and lanes[2] == "h":  # the packed multiplier: two a lane
+        return 16
     return {"sdot": 16, "smmla": 32}.get(name, 0)
 
 

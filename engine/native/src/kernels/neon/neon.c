@@ -11,9 +11,9 @@ static bool supported(void) {
     return getauxval(AT_HWCAP) & HWCAP_ASIMD_BIT;
 }
 
-static size_t scratch_bytes(size_t k) { // a block of widened fp16 weights
-    (void)k;
-    return AQ_F16_BLOCK * NEON_NR_F16 * sizeof(float);
+// A block of widened fp16 weights, or a panel's sums of weights in groups of at least 32 (packed4.c).
+static size_t scratch_bytes(size_t k) {
+    return aq_max(AQ_F16_BLOCK * NEON_NR_F16 * sizeof(float), aq_round_up(k, 128) / 32 * NEON_NR_INT * sizeof(int32_t));
 }
 
 void neon_widen(float *dst, const uint16_t *src, size_t n) {
@@ -42,6 +42,7 @@ const struct aq_kernels aq_kernels_neon = {
     .pack_bf16 = aq_pack_f16,
     .k_unit_i8 = 16,
     .product = {neon_product_f16, neon_product_i8, neon_product_i4, neon_product_bf16},
+    .product_packed4 = neon_product_packed4,
     .widen = neon_widen,
     .narrow = neon_narrow,
     AQ_ELEMENTWISE,

@@ -19,6 +19,7 @@ void neon_product_f16(const struct aq_product *p);
 void neon_product_bf16(const struct aq_product *p);
 void neon_product_i8(const struct aq_product *p);
 void neon_product_i4(const struct aq_product *p);
+void neon_product_packed4(const struct aq_product *p);
 
 // The inputs i..i+3 of one output of an int4 matrix as in the file, a byte each, in two's complement; 0 beyond n
 // outputs.

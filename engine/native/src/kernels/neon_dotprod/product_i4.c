@@ -45,9 +45,10 @@ static void store_group(const struct aq_product *p, size_t row, size_t output, s
         p->accumulators[(row * p->w->n + output + o) * p->w->groups + group] = lane[o];
 }
 
-// `run`: the group size as a constant, or 0. Weights and scales: unpacked, or (unpacked NULL) as in the matrix.
+// `run`: the group size as a constant, or 0. Weights and scales: unpacked (wide, a constant, so that no loop tests it),
+// or (not wide) as in the matrix.
 AQ_INLINE void tile(const int rows, const struct groups_kind kind, const struct aq_product *p, size_t row, size_t panel,
-                    const float *wide_scales, const int8_t *unpacked) {
+                    const bool wide, const float *wide_scales, const int8_t *unpacked) {
     const struct aq_matrix *w = p->w;
     size_t ld = p->rows->ld, output = panel * DOT_NR, group = kind.run ? kind.run : w->group;
     const int8_t *x = p->rows->q + row * ld;
@@ -74,7 +75,7 @@ AQ_INLINE void tile(const int rows, const struct groups_kind kind, const struct 
 #define QUAD(lane)                                                                                                     \
     do {                                                                                                               \
         int8x16_t weight[VECTORS];                                                                                     \
-        if (unpacked) {                                                                                                \
+        if (wide) {                                                                                                    \
             weight[0] = vld1q_s8(unpacked + UNPACKED * (lane));                                                        \
             weight[1] = vld1q_s8(unpacked + UNPACKED * (lane) + 16);                                                   \
         } else {                                                                                                       \
@@ -91,13 +92,13 @@ AQ_INLINE void tile(const int rows, const struct groups_kind kind, const struct 
             QUAD(2);
             QUAD(3);
 #undef QUAD
-            if (unpacked)
+            if (wide)
                 unpacked += 4 * UNPACKED;
             else
                 packed += 4 * PACKED;
         }
         float32x4_t scale[VECTORS];
-        if (unpacked) {
+        if (wide) {
             AQ_UNROLL
             for (size_t v = 0; v < VECTORS; v++) scale[v] = vld1q_f32(wide_scales + g * DOT_NR + 4 * v);
         } else {
@@ -155,9 +156,9 @@ AQ_INLINE void product(const struct groups_kind kind, const struct aq_product *p
         size_t done = 0;
         if (p->m > MR) { // unpacked once for all rows but the last few
             unpack_panel(kind.is_short, p->w, panel, scales, weights);
-            for (; done + MR <= p->m; done += MR) tile(MR, kind, p, done, panel, scales, weights);
+            for (; done + MR <= p->m; done += MR) tile(MR, kind, p, done, panel, true, scales, weights);
         }
-#define TILE(rows) tile(rows, kind, p, done + row, panel, NULL, NULL)
+#define TILE(rows) tile(rows, kind, p, done + row, panel, false, NULL, NULL)
         AQ_FOR_TILES(p->m - done, MR, TILE);
 #undef TILE
     }

@@ -77,9 +77,10 @@ static void store(const struct aq_product *p, size_t row, size_t rows, size_t ou
             p->y[(row + r) * p->ldy + output + o] = lane[o / 2 * 4 + 2 * r + o % 2] * p->rows->scale[row + r];
 }
 
-// Weights and scales: unpacked, or (unpacked NULL) as in the matrix. A missing second row is a copy of the first.
+// Weights and scales: unpacked (wide, a constant, so that no loop tests it), or (not wide) as in the matrix. A missing
+// second row is a copy of the first.
 AQ_INLINE void tile(const int rows, const struct groups_kind kind, const struct aq_product *p, size_t row, size_t panel,
-                    const float *wide_scales, const int8_t *unpacked) {
+                    const bool wide, const float *wide_scales, const int8_t *unpacked) {
     const int pairs = (rows + 1) / 2;
     const struct aq_matrix *w = p->w;
     size_t ld = p->rows->ld, output = panel * MM_NR, group = kind.run ? kind.run : w->group;
@@ -109,7 +110,7 @@ AQ_INLINE void tile(const int rows, const struct groups_kind kind, const struct 
             AQ_UNROLL
             for (int half = 0; half < 2; half++) {
                 int8x16_t weight[PAIRS];
-                if (unpacked) {
+                if (wide) {
                     AQ_UNROLL
                     for (size_t o = 0; o < PAIRS; o++) weight[o] = vld1q_s8(unpacked + 16 * o);
                     unpacked += UNPACKED;
@@ -124,7 +125,7 @@ AQ_INLINE void tile(const int rows, const struct groups_kind kind, const struct 
                 }
             }
         }
-        if (unpacked) {
+        if (wide) {
             AQ_UNROLL
             for (size_t o = 0; o < PAIRS; o++) scale[o] = vld1q_f32(wide_scales + g * SCALES + 4 * o);
         } else {
@@ -182,9 +183,9 @@ AQ_INLINE void product(const struct groups_kind kind, const struct aq_product *p
         size_t done = 0;
         if (p->m > MR) { // unpacked once for all rows but the last few
             unpack_panel(kind.is_short, p->w, panel, scales, weights);
-            for (; done + MR <= p->m; done += MR) tile(MR, kind, p, done, panel, scales, weights);
+            for (; done + MR <= p->m; done += MR) tile(MR, kind, p, done, panel, true, scales, weights);
         }
-#define TILE(rows) tile(rows, kind, p, done + row, panel, NULL, NULL)
+#define TILE(rows) tile(rows, kind, p, done + row, panel, false, NULL, NULL)
         AQ_FOR_TILES(p->m - done, MR, TILE);
 #undef TILE
     }
