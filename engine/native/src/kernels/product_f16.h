@@ -7,6 +7,8 @@
 //   f16_vector             the type; f16_zero(), f16_load(from), f16_save(to, v), f16_add(a, b)
 //   f16_widen(bf16, from)  from fp16, or bf16 when the constant says so
 //   f16_fma(acc, w, x)     acc + w * *x, fused
+//   F16_QUADS              optional: f16_quads(bf16, rows, panels, acc, x, ldx, wide, narrow, stride, k), for a tile's
+//                          inputs from the first on: adds their products to acc, returns how many inputs that were
 //   f16_store(y, acc, columns, add)    the panel's first `columns` outputs to y, or added to what is there
 #include "kernels.h"
 #include "tiles.h"
@@ -27,7 +29,11 @@ AQ_INLINE void f16_tile(const bool bf16, const int rows, const int panels, const
             for (int v = 0; v < F16_VECTORS; v++) acc[r][c][v] = f16_zero();
         }
     }
-    for (size_t i = 0; i < k; i++) {
+    size_t i = 0;
+#ifdef F16_QUADS
+    i = f16_quads(bf16, rows, panels, acc, x, ldx, wide, narrow, stride, k);
+#endif
+    for (; i < k; i++) {
         f16_vector w[F16_WIDE][F16_VECTORS];
         AQ_UNROLL
         for (size_t c = 0; c < (size_t)panels; c++) {

@@ -14,7 +14,7 @@ FLAGS = ["--target=aarch64-linux-gnu", "-std=c17", "-O3", "-ffp-contract=off", "
 QUANT4 = "(struct groups_kind){32, true, false, false}"
 # Name, folder, file, -march, the tile with all its rows. int4: groups of 32, the whole loop over groups with its scales.
 KERNELS = [
-    ("fp16 pack, fp32 FMLA (the plain loop)", "neon", "product_f16.c", "armv8-a",
+    ("fp16 pack, fp32 FMLA: 4 inputs", "neon", "product_f16.c", "armv8-a",
      "f16_tile(false, NEON_MR, 1, p->x, p->ldx, one, NULL, 0, k, p->y, p->ldy, NEON_NR_F16, true)"),
     ("fp16 pack, fp16 FMLA: 8 inputs of a chain of 32", "neon_fp16", "product_half.c", "armv8.2-a+fp16",
      "block(MR, one, two, p->rows->ld, p->w->weights, k / CHAIN * CHAIN)"),
