@@ -408,6 +408,7 @@ int aq_cmd_selftest(const struct aq_args *args) {
     for (const struct aq_kernels *const *set = aq_kernel_sets; *set; set++)
         if (wanted ? *set == wanted : (*set)->supported())
             ok = test_set(*set, scalar, aq_arg(args, "quick") != NULL, &err) && ok;
+    ok = aq_selftest_sha256(&err) && ok;
     struct aq_text line = {0};
     aq_text_printf(&line, "{\"event\":\"end\"");
     aq_json_kv_string(&line, "status", ok ? "done" : "failed");

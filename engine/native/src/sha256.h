@@ -4,7 +4,11 @@
 
 #include "util.h"
 
+// Adds whole blocks of 64 bytes to the state.
+typedef void aq_sha256_blocks_fn(uint32_t state[8], const uint8_t *data, size_t blocks);
+
 struct aq_sha256 {
+    aq_sha256_blocks_fn *blocks;
     uint32_t state[8];
     uint64_t length;
     uint8_t block[64];
