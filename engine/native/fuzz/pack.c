@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         const struct aq_kernels *kernels = aq_kernels_select(sets[i], &err);
         struct aq_model model;
         if (!kernels) abort();
-        if (!aq_model_load(&model, path, kernels, &err)) {
+        if (!aq_model_load(&model, path, kernels, pool, &err)) {
             if (!err.code[0] || !err.message[0]) abort(); // a refusal always says why
             break;
         }

@@ -52,9 +52,9 @@ int aq_cmd_logits(const struct aq_args *args) {
     if (ok && (count < 1 || count > tokens.count))
         ok = aq_fail(&err, "tokens", "--count %llu: the token file has %llu ids", (unsigned long long)count,
                      (unsigned long long)tokens.count);
-    ok = ok && aq_model_load(&model, aq_arg(args, "model"), kernels, &err);
-    bool loaded = ok;
     ok = ok && (pool = aq_pool_create((unsigned)threads, NULL, 0, &err)) != NULL;
+    ok = ok && aq_model_load(&model, aq_arg(args, "model"), kernels, pool, &err);
+    bool loaded = ok;
     ok = ok && write_logits(args, &model, pool, &tokens, count, &err);
     aq_pool_destroy(pool);
     if (loaded) aq_model_free(&model);

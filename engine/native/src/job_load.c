@@ -39,7 +39,7 @@ bool aq_job_load(struct aq_running *job, uint32_t pack, struct aq_error *err) {
         return false;
     }
     uint64_t start = aq_now_ns();
-    if (!aq_model_load(&job->model, path, job->kernels, err)) return false;
+    if (!aq_model_load(&job->model, path, job->kernels, job->pool, err)) return false;
     job->loaded = pack;
     job->session = aq_session_create(&job->model, job->pool, job->plan->context, job->plan->ubatch, AQ_JOB_LOGIT_ROWS,
                                      &job->control.stop, err);

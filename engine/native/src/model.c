@@ -34,7 +34,8 @@ void aq_big_free(void *memory, size_t bytes) {
     if (memory) munmap(memory, bytes ? bytes : 1);
 }
 
-bool aq_model_load(struct aq_model *m, const char *path, const struct aq_kernels *kernels, struct aq_error *err) {
+bool aq_model_load(struct aq_model *m, const char *path, const struct aq_kernels *kernels, struct aq_pool *pool,
+                   struct aq_error *err) {
     *m = (struct aq_model){.kernels = kernels};
     if (!aq_gguf_open(&m->file, path, err)) return false;
     if (!aq_model_read_keys(m, err)) goto failed;
@@ -43,7 +44,7 @@ bool aq_model_load(struct aq_model *m, const char *path, const struct aq_kernels
         aq_fail(err, "memory", "out of memory for %zu layers", m->layers);
         goto failed;
     }
-    if (aq_model_read_options(m, err) && aq_model_read_tensors(m, err)) return true;
+    if (aq_model_read_options(m, err) && aq_model_read_tensors(m, pool, err)) return true;
 failed:
     aq_model_free(m);
     return false;

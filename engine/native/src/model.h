@@ -5,6 +5,7 @@
 
 #include "gguf.h"
 #include "kernels/kernels.h"
+#include "threadpool.h"
 
 enum aq_base { AQ_BASE_FP16, AQ_BASE_BF16, AQ_BASE_W8A8, AQ_BASE_W4A8, AQ_BASE_W4A4, AQ_BASES };
 
@@ -72,7 +73,9 @@ struct aq_model {
     size_t arena_size, arena_used;
 };
 
-bool aq_model_load(struct aq_model *model, const char *path, const struct aq_kernels *kernels, struct aq_error *err);
+// The pool's threads pack the weights.
+bool aq_model_load(struct aq_model *model, const char *path, const struct aq_kernels *kernels, struct aq_pool *pool,
+                   struct aq_error *err);
 void aq_model_free(struct aq_model *model);
 
 // Whether the linears multiply integers.
@@ -83,7 +86,7 @@ static inline bool aq_model_quantized(const struct aq_model *model) {
 // The parts of aq_model_load. Shape and options from the keys, every value checked; then the tensors.
 bool aq_model_read_keys(struct aq_model *model, struct aq_error *err);
 bool aq_model_read_options(struct aq_model *model, struct aq_error *err); // needs `layer`
-bool aq_model_read_tensors(struct aq_model *model, struct aq_error *err);
+bool aq_model_read_tensors(struct aq_model *model, struct aq_pool *pool, struct aq_error *err);
 
 // Anonymous zeroed memory, huge pages if possible, refused when the machine shows less than that available.
 void *aq_big_alloc(size_t bytes, const char *what, struct aq_error *err);

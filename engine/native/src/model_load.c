@@ -1,15 +1,15 @@
 // The tensors of a pack: found, checked, and packed into the arena. The same walk runs twice, first to check and to add
 // up sizes, then to pack.
 #include "model.h"
+#include "model_pack.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 struct loader {
     struct aq_model *model;
+    struct aq_pool *pool;
     bool packing;
     size_t total;
     struct aq_error *err;
@@ -30,13 +30,6 @@ static void *arena_take(struct loader *l, size_t bytes) {
     void *p = m->arena + m->arena_used;
     m->arena_used += bytes;
     return p;
-}
-
-// Lets the kernel forget file pages that were packed, so that weights are not in memory twice.
-static void forget(const void *data, size_t bytes) {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = ((uintptr_t)data + page - 1) & ~(page - 1);
-    uintptr_t end = ((uintptr_t)data + bytes) & ~(page - 1);
-    if (end > start) madvise((void *)start, end - start, MADV_DONTNEED);
 }
 
 struct tensor_name {
@@ -103,21 +96,6 @@ static bool find_sides(struct loader *l, const struct aq_matrix *w, const char *
     return true;
 }
 
-static void pack(const struct aq_kernels *kernels, const struct aq_matrix *w, void *packed, void *scales,
-                 const void *data, const struct sides *sides) {
-    if (w->format == AQ_F16) {
-        kernels->pack_f16(packed, data, w->n, w->k);
-    } else if (w->format == AQ_BF16) {
-        kernels->pack_bf16(packed, data, w->n, w->k);
-    } else if (w->format == AQ_I8) {
-        kernels->pack_i8(packed, data, w->n, w->k);
-        memcpy(scales, sides->scale, w->n * 4);
-    } else {
-        kernels->pack_i4(packed, data, w->n, w->padded);
-        aq_pack_i4_scales(kernels, scales, sides->scale, w->n, w->groups);
-    }
-}
-
 // k inputs, n outputs; the bias too where there is one.
 static bool load_linear(struct loader *l, struct aq_matrix *w, enum aq_format format, const char *base, size_t k,
                         size_t n) {
@@ -140,12 +118,11 @@ static bool load_linear(struct loader *l, struct aq_matrix *w, enum aq_format fo
     int8_t *zeros = sides.zero ? arena_take(l, sides.zero_bytes) : NULL;
     if (aq_gguf_tensor(&m->file, bias.text) && !load_vector(l, &w->bias, bias.text, n)) return false;
     if (!l->packing) return true;
-    pack(m->kernels, w, packed, scales, data, &sides);
-    if (zeros) aq_pack_i4_zeros(m->kernels, zeros, sides.zero, n, w->groups);
+    const struct aq_linear_file source = {data, stored * unit, sides.scale, sides.zero};
+    aq_pack_linear(l->pool, m->kernels, &source, w, packed, scales, zeros);
     w->weights = packed;
     w->scales = scales;
     w->zeros = zeros;
-    forget(data, n * stored * unit);
     return true;
 }
 
@@ -288,8 +265,8 @@ static bool load_all(struct loader *l) {
     return load_linear(l, &m->output, format, tied ? "token_embd" : "output", m->width, m->vocab);
 }
 
-bool aq_model_read_tensors(struct aq_model *m, struct aq_error *err) {
-    struct loader l = {.model = m, .err = err};
+bool aq_model_read_tensors(struct aq_model *m, struct aq_pool *pool, struct aq_error *err) {
+    struct loader l = {.model = m, .pool = pool, .err = err};
     if (!load_all(&l)) return false;
     m->arena_size = l.total;
     m->arena = aq_big_alloc(m->arena_size, "the model", err);
