@@ -16,25 +16,34 @@ internal static class DemoPlan
     public const string SpeedShape = "demo-150m";
     public const string Dataset = "docs-heldout";
 
-    /// <summary>Of the same source as <see cref="Dataset"/>, without its sentences: for matrices with precisions that are calibrated.</summary>
+    /// <summary>Of the same source as <see cref="Dataset"/>, without its sentences: what packs are calibrated on.</summary>
     public const string Calibration = "docs-train";
 
-    private static readonly string[] Precisions = ["fp16", "w8a8", "w4a8", "w4a4"];
+    private static readonly string[] Plain = ["fp16", "w8a8", "w4a8", "w4a4"];
+
+    /// <summary>What calibration buys: int4 weights rounded by GPTQ; the 4-bit activations kept where the model stands them.</summary>
+    private static readonly string[] Calibrated = ["w4a8+gptq", "w4a4+mixed+softmax"];
 
     /// <summary>
     /// Perplexity of the trained models on few windows (an emulated board takes part), speed of a model that no cache holds. Six
     /// rounds: the fewest that give an interval.
     /// </summary>
     /// <param name="devices">This machine first.</param>
-    public static MatrixSpec Spec(IReadOnlyList<string> devices) => new(
-        Matrix, devices, [.. QualityModels, SpeedModel], Precisions,
-        [
-            new WorkloadSpec("quality", [QualityModels[0]], null, null, 0, Dataset, "llama.cpp-512", 2),
-            // An emulated board takes minutes for a model: one is enough to show that it computes the same.
-            new WorkloadSpec("architectures", [.. QualityModels.Skip(1)], null, null, 0, Dataset, "llama.cpp-512", 2, Devices: [devices[0]]),
-            new WorkloadSpec("speed", [SpeedModel], 128, 16, 0, null, null, null),
-        ],
-        new PolicySpec(Rounds: 6, MinRepetitions: 2, MaxRepetitions: 3, WarmupMax: 2, CoolDownTimeoutSeconds: 60));
+    /// <param name="bf16">This machine has the bf16 instruction: then fp16 alone would flatter the speedups.</param>
+    public static MatrixSpec Spec(IReadOnlyList<string> devices, bool bf16)
+    {
+        string[] timed = bf16 ? ["fp16", "bf16", .. Plain.Skip(1)] : Plain;
+        IReadOnlyList<string> here = [devices[0]]; // an emulated board takes minutes for a model: one shows that it computes the same
+        return new(
+            Matrix, devices, [.. QualityModels, SpeedModel], [.. timed, .. Calibrated],
+            [
+                new WorkloadSpec("quality", [QualityModels[0]], null, null, 0, Dataset, "llama.cpp-512", 2, Plain),
+                new WorkloadSpec("architectures", [.. QualityModels.Skip(1)], null, null, 0, Dataset, "llama.cpp-512", 2, Plain, here),
+                new WorkloadSpec("recipes", QualityModels, null, null, 0, Dataset, "llama.cpp-512", 2, Calibrated, here),
+                new WorkloadSpec("speed", [SpeedModel], 128, 16, 0, null, null, null, timed, here),
+            ],
+            new PolicySpec(Rounds: 6, MinRepetitions: 2, MaxRepetitions: 3, WarmupMax: 2, CoolDownTimeoutSeconds: 60), Calibration);
+    }
 
     /// <summary>Whether a matrix asks for the same measurements.</summary>
     public static bool IsSame(MatrixSpec one, MatrixSpec other) => Text(one) == Text(other);

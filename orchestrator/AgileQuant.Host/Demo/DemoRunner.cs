@@ -18,7 +18,7 @@ internal static class DemoRunner
     {
         using var client = await io.ConnectAsync(ct);
         var devices = await PrepareAsync(io, client, ct);
-        var (view, elapsed) = await MeasureAsync(io, client, DemoPlan.Spec(devices), again, ct);
+        var (view, elapsed) = await MeasureAsync(io, client, DemoPlan.Spec(devices, await HasBf16Async(client, devices[0], ct)), again, ct);
         io.Result(view, v => MatrixTable.Draw(io, v));
         await SaveAsync(io, client, view, ct);
         if (elapsed is { } took)
@@ -27,6 +27,9 @@ internal static class DemoRunner
             await NodeCommands.ShowLinkAsync(io, info, ct);
         return view.Summary.State == MatrixState.Complete ? 0 : 1;
     }
+
+    private static async Task<bool> HasBf16Async(BenchClient client, string device, CancellationToken ct) =>
+        (await client.ListDevicesAsync(ct)).First(d => d.Name == device).SelfTest?.Precisions?.Contains("bf16") == true;
 
     private static async Task<List<string>> PrepareAsync(CliIo io, BenchClient client, CancellationToken ct)
     {

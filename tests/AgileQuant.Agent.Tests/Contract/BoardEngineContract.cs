@@ -40,7 +40,8 @@ public abstract class BoardEngineContract : IAsyncLifetime
         info.Cores.ShouldBe(Environment.ProcessorCount);
         info.Isas.ShouldContain("scalar");
         info.Isas.ShouldContain(info.Isa);
-        info.Kernels.Keys.ShouldBe(["fp16", "w8a8", "w4a8", "w4a4"], ignoreOrder: true);
+        // bf16 only where the CPU has the instruction
+        info.Kernels.Keys.Where(k => k != "bf16").ShouldBe(["fp16", "w8a8", "w4a8", "w4a4"], ignoreOrder: true);
         info.MemTotal!.Value.ShouldBeGreaterThan(0);
         info.Raw.GetProperty("version").GetString().ShouldBe(info.Version);
 
