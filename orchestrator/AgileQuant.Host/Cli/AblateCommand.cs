@@ -64,10 +64,19 @@ internal static class AblateCommand
         return result;
     }
 
+    /// <summary>Built from the sources as they are now: an earlier build may not know what is packed now, or compute it otherwise.</summary>
     private static async Task<string> EngineAsync(CliIo io, CancellationToken ct)
     {
         var target = RuntimeInformation.OSArchitecture == Architecture.Arm64 ? "linux-arm64" : "linux-x64";
-        return NativeEngine.FindBuilt(target) ?? await NativeEngine.BuildAsync(target, io.Note, ct);
+        try
+        {
+            return await NativeEngine.BuildAsync(target, io.Note, ct);
+        }
+        catch (BenchException e) when (NativeEngine.FindBuilt(target) is not null)
+        {
+            io.Note($"the engine is an earlier build: {e.Message}");
+            return NativeEngine.FindBuilt(target)!;
+        }
     }
 
     private static async Task WriteAsync(CliIo io, string folder, string model, IReadOnlyList<AblationRow> rows, CancellationToken ct)

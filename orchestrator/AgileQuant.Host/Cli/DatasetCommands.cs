@@ -1,4 +1,5 @@
 using System.CommandLine;
+using AgileQuant.Engine;
 using AgileQuant.Host.Api;
 using AgileQuant.Host.Client;
 using AgileQuant.Orchestrator.Contracts;
@@ -7,10 +8,10 @@ using Spectre.Console;
 
 namespace AgileQuant.Host.Cli;
 
-/// <summary>dataset import, list.</summary>
+/// <summary>dataset import, list, sample.</summary>
 internal static class DatasetCommands
 {
-    public static Command Create() => new("dataset", "Imports and lists evaluation texts.") { Import(), List() };
+    public static Command Create() => new("dataset", "Imports, lists and writes evaluation texts.") { Import(), List(), Sample() };
 
     private static Command Import()
     {
@@ -53,6 +54,53 @@ internal static class DatasetCommands
         });
         return command;
     }
+
+    private static Command Sample()
+    {
+        var command = BenchCommand.Make("sample",
+            "Writes the text the sample models are scored on, or one to calibrate them on, from this machine's .NET SDK; needs no node.",
+            "bench dataset sample train.txt --training");
+        var output = new Argument<string>("out") { Description = "The text file to write." };
+        var training = new Option<bool>("--training") { Description = "The calibration text: other sentences of the same documentation." };
+        command.Add(output);
+        command.Add(training);
+        command.Handle(async (parse, io, ct) =>
+        {
+            var file = Path.GetFullPath(parse.GetValue(output)!);
+            var sample = await Task.Run(() => Build(parse.GetValue(training)), ct);
+            Directory.CreateDirectory(Path.GetDirectoryName(file)!);
+            await File.WriteAllTextAsync(file, sample.Text, ct);
+            io.Result(new SampleFile(file, sample.Sentences, sample.Missing, sample.Sha256), f => io.Say(
+                $"{f.Path}: {f.Sentences} sentences, sha256 {f.Sha256}"
+                + (f.Missing == 0 ? "" : $"; {f.Missing} are missing in this SDK version, so figures differ a little from the model card's")));
+            return 0;
+        });
+        return command;
+    }
+
+    private static (string Text, int Sentences, int Missing, string Sha256) Build(bool training)
+    {
+        var hashes = Path.Combine(SourceTree.Require(), "infra", "samples", "heldout.hashes");
+        try
+        {
+            if (training)
+            {
+                var sample = CalibrationSample.Build(hashes);
+                return (sample.Text, sample.Sentences, 0, sample.Sha256);
+            }
+
+            var text = HeldOutText.Rebuild(hashes);
+            return (text.Text, text.Found, text.Missing, text.Sha256);
+        }
+        catch (DirectoryNotFoundException e)
+        {
+            throw new BenchException(e.Message, e);
+        }
+    }
+
+    /// <summary>The text that was written.</summary>
+    /// <param name="Missing">Sentences of the held-out text that this SDK does not have.</param>
+    private sealed record SampleFile(string Path, int Sentences, int Missing, string Sha256);
 
     private static void Draw(CliIo io, IReadOnlyList<DatasetView> datasets)
     {

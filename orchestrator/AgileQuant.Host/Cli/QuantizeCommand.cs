@@ -76,7 +76,8 @@ internal static class QuantizeCommand
             var explanation = request.Explain
                 ? pack.Explanation ?? QuantizationExplanation.Of(model.Path, recipe, text!, calibration!, cancellation: ct)
                 : null;
-            return new QuantizeReport(request.Output, pack.Precision.ToString(), pack.Sha256, pack.Bytes, recipe.ToCanonicalJson(), explanation);
+            return new QuantizeReport(request.Output, pack.Precision.ToString(), pack.Sha256, pack.Bytes, recipe.ToCanonicalJson(),
+                explanation is null ? null : new Explained(explanation.Tokens, explanation.Linears, explanation.Layers, explanation.Perplexity, explanation.FullPerplexity));
         }
         catch (Exception e) when (e is CalibrationException or ModelFormatException or ArgumentOutOfRangeException)
         {
@@ -97,7 +98,7 @@ internal static class QuantizeCommand
         io.Say($"{report.File}: {report.Precision}, {Figures.Bytes(report.Bytes)}, sha256 {report.Sha256}");
     }
 
-    private static Table Linears(QuantizationExplanation explanation)
+    private static Table Linears(Explained explanation)
     {
         var table = Tables.New("Linear", "Input", "Bits", "Error of output", "Outlier channels", "TRIP", "Largest factor", "Scaled channels", "Size");
         foreach (var l in explanation.Linears)
@@ -111,7 +112,7 @@ internal static class QuantizeCommand
         return table;
     }
 
-    private static Table Layers(QuantizationExplanation explanation)
+    private static Table Layers(Explained explanation)
     {
         var table = Tables.New("Layer", "Tokens left", "Of them 4-bit", "Error of residual stream");
         foreach (var l in explanation.Layers)
@@ -123,4 +124,8 @@ internal static class QuantizeCommand
 }
 
 /// <summary>What the command made.</summary>
-internal sealed record QuantizeReport(string File, string Precision, string Sha256, long Bytes, string Recipe, QuantizationExplanation? Explanation);
+internal sealed record QuantizeReport(string File, string Precision, string Sha256, long Bytes, string Recipe, Explained? Explanation);
+
+/// <summary>A <see cref="QuantizationExplanation"/> without its recipe, which stands beside it as canonical JSON.</summary>
+internal sealed record Explained(
+    int Tokens, IReadOnlyList<LinearExplanation> Linears, IReadOnlyList<LayerExplanation> Layers, double Perplexity, double FullPerplexity);
