@@ -79,7 +79,7 @@ public static class ReportNotes
             + "often easier tokens and no better quality. fp16 there is fp16 on the very same tokens: what the two differ by is what pruning did to them."),
         ("board", "Perplexity that the board itself measured on the windows named ([first:end] of the text), and the largest difference "
             + "of a single token's NLL from the node's score of the same pack: it shows that the board computes what it should. Beyond "
-            + $"{Agreement.Tolerance} nat ({Agreement.Tolerance4Bit} with 4-bit steps; with pruning a window's mean beyond {Agreement.WindowTolerance4Bit}) the board "
+            + $"{Agreement.Tolerance} nat ({Agreement.Tolerance16Bit} in 16-bit arithmetic, {Agreement.Tolerance4Bit} with 4-bit steps; with pruning a window's mean beyond {Agreement.WindowTolerance4Bit}) the board "
             + "disagrees and its figure is wrong."),
         ("speed", "Median over every counted repetition after warm-up; ± is the median absolute deviation in percent of the median. "
             + "No repetition is dropped: outliers are marked in the samples. Emulated and simulated boards never show a speed."),

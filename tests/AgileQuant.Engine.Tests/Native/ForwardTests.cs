@@ -119,8 +119,8 @@ public sealed class ForwardTests(ITestOutputHelper output)
                 + $"{convention.Perplexity(here[precision]):F5}, largest difference of a token {largest:F6} nat");
             foreach (var (a, b) in there[precision].Zip(here[precision]))
                 Math.Exp(a.Average()).ShouldBe(Math.Exp(b.Average()), Math.Exp(b.Average()) * PerplexityTolerance(precision), precision);
-            if (precision is "fp16" or "w8a8")
-                largest.ShouldBeLessThan(0.02, precision);
+            if (precision is "fp16" or "w8a8") // this CPU multiplies fp16 packs in fp16
+                largest.ShouldBeLessThan(precision == "fp16" && cpu == "max" ? 0.25 : 0.02, precision);
         }
     }
 

@@ -121,6 +121,9 @@ public sealed class FiguresTests
         Agreement.Problem("w4a4", [[1.01f, 2.01f], [3, 4]], node).ShouldBeNull();
         Agreement.Problem("w4a4", [[2, 1.01f], [3, 4]], node).ShouldBeNull("single tokens of 4-bit activations may move; the window's mean does not");
         Agreement.Problem("w4a4", [[1.3f, 2], [3, 4]], node).ShouldNotBeNull().ShouldContain("window");
+        Agreement.Problem("fp16", [[1.1f, 1.9f], [3, 4]], node).ShouldBeNull("fp16 arithmetic moves single tokens");
+        Agreement.Problem("fp16", [[1.3f, 1.7f], [3, 4]], node).ShouldNotBeNull().ShouldContain("token");
+        Agreement.Problem("fp16", [[1.1f, 2], [3, 4]], node).ShouldNotBeNull().ShouldContain("window");
         Agreement.Problem("fp16", [[float.NaN, 2], [3, 4]], node).ShouldNotBeNull();
         Agreement.Problem("fp16", [[1], [3]], node).ShouldNotBeNull("another number of targets");
     }
