@@ -5,6 +5,7 @@ using AgileQuant.Host.Api;
 using AgileQuant.Host.Client;
 using AgileQuant.Host.Perf;
 using AgileQuant.Orchestrator.Contracts;
+using AgileQuant.Orchestrator.Measurement;
 using AgileQuant.Orchestrator.Packing;
 using AgileQuant.Orchestrator.Reports;
 using Spectre.Console;
@@ -31,7 +32,7 @@ internal static class PerfEngineCommand
             new("--shape") { Description = $"Random weights of a known shape: {string.Join(", ", RandomModelShape.Presets.Keys)}." },
             new("--prompt") { Description = "Tokens of a prefill.", DefaultValueFactory = _ => 512 },
             new("--generate") { Description = "Tokens of a generation.", DefaultValueFactory = _ => 128 },
-            new("--rounds") { Description = "How often all take their turn.", DefaultValueFactory = _ => 3 },
+            new("--rounds") { Description = "How often all take their turn.", DefaultValueFactory = _ => Speedup.LeastPairs },
             new("--repetitions") { Description = "Counted repetitions a turn; one or more before do not count.", DefaultValueFactory = _ => 2 },
             new("--precisions") { Description = "Ours; default: all bases.", AllowMultipleArgumentsPerToken = true },
             new("--threads") { Description = "Numbers of threads; default: 1 and all.", AllowMultipleArgumentsPerToken = true },
@@ -65,8 +66,8 @@ internal static class PerfEngineCommand
         var report = await new EnginePerf(request, new OwnEngine(program, files), files, io.Note).RunAsync(ct);
         if (Unsteady(report) is { } ratio)
         {
-            io.Note($"not recorded: {ratio.Precision} {ratio.Phase} went from {ratio.Lowest:0.00} to {ratio.Highest:0.00} of {ratio.Best} between rounds; "
-                    + "measure on an idle machine");
+            io.Note($"not recorded: {ratio.Precision} {ratio.Phase} is only known to lie between {ratio.Low:0.00} and {ratio.High:0.00} of {ratio.Best}; "
+                    + "measure on an idle machine, or in more rounds");
         }
         else if (Comparison(report) is { } comparison)
         {
@@ -119,8 +120,8 @@ internal static class PerfEngineCommand
             : File.Exists(file) ? (type, file) : throw new BenchException($"there is no file {file}");
     }
 
-    /// <summary>A ratio that moved by more than a fifth between rounds: the machine was not idle.</summary>
-    internal static PerfRatio? Unsteady(EnginePerfReport report) => report.Ratios.FirstOrDefault(r => r.Highest > r.Lowest * 1.2);
+    /// <summary>A ratio whose interval is wider than 30%: too little is known to say who is faster.</summary>
+    internal static PerfRatio? Unsteady(EnginePerfReport report) => report.Ratios.FirstOrDefault(r => r.High > r.Low * 1.3);
 
     /// <summary>What reports need of it; null when nothing was compared.</summary>
     internal static EngineComparison? Comparison(EnginePerfReport report)
@@ -130,9 +131,13 @@ internal static class PerfEngineCommand
         var threads = report.Ratios.Max(r => r.Threads);
         return new EngineComparison(
             EngineComparison.FormatVersion, report.Isa, report.Cpu, report.MeasuredAt, report.Model, threads, report.Against,
-            report.Ratios.Where(r => r.Threads == threads).GroupBy(r => r.Precision).ToDictionary(g => g.Key, g => new EngineRatio(Of(g, PerfPhase.Prefill), Of(g, PerfPhase.Generation))));
+            report.Ratios.Where(r => r.Threads == threads).GroupBy(r => r.Precision).ToDictionary(g => g.Key, g => Ratio(g)));
 
-        static double? Of(IEnumerable<PerfRatio> ratios, PerfPhase phase) => ratios.FirstOrDefault(r => r.Phase == phase)?.Ratio;
+        static EngineRatio Ratio(IEnumerable<PerfRatio> ratios)
+        {
+            var (prefill, generation) = (ratios.FirstOrDefault(r => r.Phase == PerfPhase.Prefill), ratios.FirstOrDefault(r => r.Phase == PerfPhase.Generation));
+            return new EngineRatio(prefill?.Ratio, generation?.Ratio, prefill?.High, generation?.High);
+        }
     }
 
     private static void Draw(CliIo io, EnginePerfReport report)
@@ -170,7 +175,7 @@ internal static class PerfEngineCommand
         [
             $"{figure.TokensPerSecond:0.0} ± {figure.SpreadPercent:0.0}%",
             figure.RooflineShare is { } share ? $"{100 * share:0}%" : "–",
-            ratio is not null ? $"{ratio.Ratio:0.00} ({ratio.Lowest:0.00} to {ratio.Highest:0.00}) of {ratio.Best}" : "–",
+            ratio is not null ? $"{ratio.Ratio:0.00} [{ratio.Low:0.00}, {ratio.High:0.00}] of {ratio.Best}" : "–",
         ];
     }
 }

@@ -1,6 +1,7 @@
 using AgileQuant.Engine;
 using AgileQuant.Engine.Gguf;
 using AgileQuant.Host.Client;
+using AgileQuant.Orchestrator.Measurement;
 
 namespace AgileQuant.Host.Perf;
 
@@ -22,9 +23,9 @@ internal sealed class EnginePerf(EnginePerfRequest request, OwnEngine engine, Pe
 {
     private const string Ours = "ours";
 
-    private sealed record Contender(string Engine, string Weights, Func<int, CancellationToken, Task<(IReadOnlyList<double> Prefill, IReadOnlyList<double> Generation)>> RunAsync);
+    private sealed record Contender(string Engine, string Weights, string ComputedAs, Func<int, CancellationToken, Task<(IReadOnlyList<double> Prefill, IReadOnlyList<double> Generation)>> RunAsync);
 
-    private readonly Dictionary<(string Engine, string Weights, int Threads, PerfPhase Phase), List<IReadOnlyList<double>>> _speeds = [];
+    private readonly Dictionary<(string Engine, string Weights, string ComputedAs, int Threads, PerfPhase Phase), List<IReadOnlyList<double>>> _speeds = [];
     private readonly Dictionary<string, PackWork> _work = new(StringComparer.Ordinal);
     private readonly Dictionary<(string Precision, int Threads), long> _peaks = [];
     private readonly Dictionary<string, string> _versions = new(StringComparer.Ordinal);
@@ -35,14 +36,13 @@ internal sealed class EnginePerf(EnginePerfRequest request, OwnEngine engine, Pe
     public async Task<EnginePerfReport> RunAsync(CancellationToken ct)
     {
         var info = await engine.InfoAsync(ct);
-        var contenders = await ContendersAsync(ct);
-        var rooflines = new List<PerfRoofline>();
-        foreach (var threads in request.Threads)
-            rooflines.Add(await engine.RooflineAsync(threads, ct));
+        var contenders = await ContendersAsync(info.Kernels.ContainsKey("bf16"), ct);
+        var limits = new List<PerfRoofline>();
         for (var round = 0; round < request.Rounds; round++)
         {
             foreach (var threads in request.Threads)
             {
+                limits.Add(await engine.RooflineAsync(threads, ct)); // each round: a virtual machine's memory changes its speed
                 foreach (var contender in PerfStatistics.Order(contenders, round).ToList())
                     await TurnAsync(contender, contenders, threads, round, ct);
             }
@@ -50,6 +50,7 @@ internal sealed class EnginePerf(EnginePerfRequest request, OwnEngine engine, Pe
 
         if (_speeds.Count == 0)
             throw new BenchException($"nothing could be measured: {string.Join("; ", _notes)}");
+        var rooflines = limits.GroupBy(l => l.Threads).Select(Median).ToList();
         var figures = Figures(rooflines);
         return new EnginePerfReport(
             request.Name, _isa, info.Cpu, DateTimeOffset.UtcNow, request.Prompt, request.Generate, request.Rounds,
@@ -59,7 +60,7 @@ internal sealed class EnginePerf(EnginePerfRequest request, OwnEngine engine, Pe
     }
 
     /// <summary>Ours, each followed by the others with the same kind of weights.</summary>
-    private async Task<List<Contender>> ContendersAsync(CancellationToken ct)
+    private async Task<List<Contender>> ContendersAsync(bool cpuHasBf16, CancellationToken ct)
     {
         var contenders = new List<Contender>();
         var seen = new HashSet<string>(StringComparer.Ordinal);
@@ -72,7 +73,10 @@ internal sealed class EnginePerf(EnginePerfRequest request, OwnEngine engine, Pe
             var file = request.Ggufs.GetValueOrDefault(type) ?? await files.QuantizedAsync(request.Model, type, request.Against, ct);
             foreach (var other in request.Against)
             {
-                contenders.Add(new Contender(other.Name, type, async (threads, token) =>
+                var computedAs = other.ComputedAs(type, cpuHasBf16);
+                if (computedAs != type)
+                    _notes.Add($"{other.Name} {type} is compared with our bf16: its -rtr rounds the weights to bf16 and multiplies so");
+                contenders.Add(new Contender(other.Name, type, computedAs, async (threads, token) =>
                 {
                     var result = await other.RunAsync(file, threads, request.Prompt, request.Generate, request.Repetitions, token);
                     _versions[other.Name] = result.Version;
@@ -91,7 +95,7 @@ internal sealed class EnginePerf(EnginePerfRequest request, OwnEngine engine, Pe
         {
             var (path, sha256) = files.Pack(request.Model, precision, ct);
             _work[name] = PackWork.Read(path);
-            contenders.Add(new Contender(Ours, name, async (threads, token) =>
+            contenders.Add(new Contender(Ours, name, LlamaBench.TypeFor(precision.Base.ToString()), async (threads, token) =>
             {
                 var result = await engine.RunAsync(sha256, name, threads, request.Prompt, request.Generate, request.Repetitions, token);
                 _isa = result.Isa;
@@ -125,7 +129,7 @@ internal sealed class EnginePerf(EnginePerfRequest request, OwnEngine engine, Pe
 
         void Add(PerfPhase phase, double[] speeds)
         {
-            var key = (contender.Engine, contender.Weights, threads, phase);
+            var key = (contender.Engine, contender.Weights, contender.ComputedAs, threads, phase);
             if (!_speeds.TryGetValue(key, out var rounds))
                 _speeds[key] = rounds = [];
             rounds.Add(speeds);
@@ -141,7 +145,7 @@ internal sealed class EnginePerf(EnginePerfRequest request, OwnEngine engine, Pe
             var share = s.Key.Engine == Ours
                 ? Share(_work[s.Key.Weights], rooflines.First(r => r.Threads == s.Key.Threads), s.Key.Phase, median, request.Generate)
                 : null;
-            return new PerfFigure(s.Key.Engine, s.Key.Weights, s.Key.Threads, s.Key.Phase, median, PerfStatistics.SpreadPercent(all),
+            return new PerfFigure(s.Key.Engine, s.Key.Weights, s.Key.ComputedAs, s.Key.Threads, s.Key.Phase, median, PerfStatistics.SpreadPercent(all),
                 [.. s.Value.Select(PerfStatistics.Median)], share);
         }),
     ];
@@ -155,19 +159,29 @@ internal sealed class EnginePerf(EnginePerfRequest request, OwnEngine engine, Pe
         return rate > 0 ? 2.0 * work.MultiplyAdds * tokensPerSecond / (rate * 1e9) : null;
     }
 
-    /// <summary>Ours over the engine with the best median, in the rounds that both ran.</summary>
+    private static PerfRoofline Median(IGrouping<int, PerfRoofline> rounds)
+    {
+        return new PerfRoofline(rounds.Key, Of(r => r.ReadGbPerSecond)!.Value, Of(r => r.Fp32GflopPerSecond)!.Value, Of(r => r.Bf16GflopPerSecond), Of(r => r.Int8GopPerSecond)!.Value);
+
+        double? Of(Func<PerfRoofline, double?> rate) => rounds.Select(rate).OfType<double>().ToList() is { Count: > 0 } rates ? PerfStatistics.Median(rates) : null;
+    }
+
+    /// <summary>Ours over the engine with the best median and the same arithmetic, in the rounds that both ran.</summary>
     internal static List<PerfRatio> Ratios(IReadOnlyList<PerfFigure> figures)
     {
         var ratios = new List<PerfRatio>();
         foreach (var own in figures.Where(f => f.Engine == Ours))
         {
-            var type = LlamaBench.TypeFor(own.Weights.Split('+')[0]);
-            var best = figures.Where(f => f.Engine != Ours && f.Weights == type && f.Threads == own.Threads && f.Phase == own.Phase)
+            var best = figures.Where(f => f.Engine != Ours && f.ComputedAs == own.ComputedAs && f.Threads == own.Threads && f.Phase == own.Phase)
                 .MaxBy(f => f.TokensPerSecond);
             if (best is null)
                 continue;
-            double[] rounds = [.. own.Rounds.Zip(best.Rounds, (a, b) => a / b)];
-            ratios.Add(new PerfRatio(own.Weights, own.Threads, own.Phase, $"{best.Engine} {type}", PerfStatistics.GeometricMean(rounds), rounds.Min(), rounds.Max()));
+            var pairs = own.Rounds.Zip(best.Rounds).ToList();
+            if (Speedup.Of(pairs) is { } ratio)
+            {
+                ratios.Add(new PerfRatio(own.Weights, own.Threads, own.Phase, $"{best.Engine} {best.Weights}", ratio.Ratio,
+                    ratio.Low ?? pairs.Min(p => p.First / p.Second), ratio.High ?? pairs.Max(p => p.First / p.Second)));
+            }
         }
 
         return ratios;

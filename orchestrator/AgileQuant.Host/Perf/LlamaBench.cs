@@ -21,6 +21,17 @@ internal sealed record LlamaBench(string Name, string Program, IReadOnlyList<str
         _ => "Q4_0",
     };
 
+    /// <summary>
+    /// The type whose arithmetic it uses for a file of <paramref name="type"/>. ik_llama.cpp repacks F16 weights at load
+    /// (<c>-rtr</c>) to bf16 where the CPU multiplies that (its <c>BF16_R16</c>, as of August 2026): half the precision of the
+    /// weights, twice the speed, so a comparison with bf16.
+    /// </summary>
+    /// <param name="type">F16, BF16, Q8_0 or Q4_0.</param>
+    /// <param name="cpuHasBf16">This CPU has a bf16 instruction.</param>
+    public string ComputedAs(string type, bool cpuHasBf16) => type == "F16" && cpuHasBf16 && Repacks ? "BF16" : type;
+
+    private bool Repacks => Options.Zip(Options.Skip(1).Append("")).Any(o => o is ("-rtr" or "--run-time-repack", "1"));
+
     /// <summary>Reads <c>NAME=PATH [OPTIONS]</c>.</summary>
     /// <exception cref="BenchException">It is not of that form, or there is no such program.</exception>
     public static LlamaBench Parse(string text)

@@ -16,8 +16,6 @@ internal static class PerfStatistics
         return median == 0 ? 0 : 100 * Median(values.Select(v => Math.Abs(v - median))) / median;
     }
 
-    public static double GeometricMean(IEnumerable<double> values) => Math.Exp(values.Average(Math.Log));
-
     /// <summary>Order of a round: forth in even ones, back in odd ones, so that slow drift hits all alike.</summary>
     public static IEnumerable<T> Order<T>(IReadOnlyList<T> items, int round) => round % 2 == 0 ? items : items.Reverse();
 }

@@ -22,7 +22,11 @@ public sealed record EngineComparison(
 }
 
 /// <summary>Ours over theirs; above 1 is faster than they are. Null: not compared.</summary>
-public sealed record EngineRatio(double? Prefill, double? Generation);
+/// <param name="Prefill">Geometric mean over rounds.</param>
+/// <param name="Generation">The same.</param>
+/// <param name="PrefillHigh">Upper end of its 95% interval; null: not known.</param>
+/// <param name="GenerationHigh">The same.</param>
+public sealed record EngineRatio(double? Prefill, double? Generation, double? PrefillHigh = null, double? GenerationHigh = null);
 
 /// <summary>Whether the fp16 baseline of one kind of machine is as fast as it should be: shown beside every speedup.</summary>
 /// <param name="Isa">Kernel set of the runs it is about.</param>

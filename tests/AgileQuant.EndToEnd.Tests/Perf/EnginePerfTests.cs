@@ -51,6 +51,15 @@ public sealed class EnginePerfTests : IDisposable
     }
 
     [Theory]
+    [InlineData("-rtr 1 -fa 1", "F16", true, "BF16")]
+    [InlineData("--run-time-repack 1", "F16", true, "BF16")]
+    [InlineData("-rtr 1", "F16", false, "F16")]
+    [InlineData("-rtr 0 -t 1", "F16", true, "F16")]
+    [InlineData("-rtr 1", "Q4_0", true, "Q4_0")]
+    public void F16_that_is_repacked_is_compared_with_bf16(string options, string type, bool cpuHasBf16, string computedAs) =>
+        LlamaBench.Parse($"ik={Script()} {options}").ComputedAs(type, cpuHasBf16).ShouldBe(computedAs);
+
+    [Theory]
     [InlineData("fp16", 16)]
     [InlineData("w8a8", 8)]
     [InlineData("w4a8", 4)]
@@ -84,17 +93,18 @@ public sealed class EnginePerfTests : IDisposable
     {
         PerfFigure[] figures =
         [
-            Figure("ours", "w4a4", 30, 20, 45), Figure("slow", "Q4_0", 10, 10, 10), Figure("fast", "Q4_0", 15, 10, 15), Figure("fast", "Q8_0", 99, 99, 99),
+            Figure("ours", "w4a4", "Q4_0", 30, 20, 45), Figure("slow", "Q4_0", "Q4_0", 10, 10, 10), Figure("fast", "Q4_0", "Q4_0", 15, 10, 15),
+            Figure("fast", "Q8_0", "Q8_0", 99, 99, 99), Figure("other", "Q4_0", "BF16", 99, 99, 99),
         ];
 
         var ratio = EnginePerf.Ratios(figures).ShouldHaveSingleItem();
 
         ratio.Best.ShouldBe("fast Q4_0");
         ratio.Ratio.ShouldBe(Math.Cbrt(2 * 2 * 3), 1e-9);
-        (ratio.Lowest, ratio.Highest).ShouldBe((2, 3));
+        (ratio.Low, ratio.High).ShouldBe((2, 3));
 
-        static PerfFigure Figure(string engine, string weights, params double[] rounds) =>
-            new(engine, weights, 2, PerfPhase.Prefill, PerfStatistics.Median(rounds), 0, rounds, null);
+        static PerfFigure Figure(string engine, string weights, string computedAs, params double[] rounds) =>
+            new(engine, weights, computedAs, 2, PerfPhase.Prefill, PerfStatistics.Median(rounds), 0, rounds, null);
     }
 
     [Fact]
@@ -133,11 +143,11 @@ public sealed class EnginePerfTests : IDisposable
     [Fact]
     public void Rounds_that_differ_too_much_are_not_recorded()
     {
-        var steady = new PerfRatio("fp16", 2, PerfPhase.Prefill, "x", 1, 0.95, 1.05);
+        var steady = new PerfRatio("fp16", 2, PerfPhase.Prefill, "x", 1, 0.9, 1.1);
         var report = new EnginePerfReport("m", "avx2", null, default, 1, 1, 2, [], [], [], [steady], [], null, []);
 
         PerfEngineCommand.Unsteady(report).ShouldBeNull();
-        PerfEngineCommand.Unsteady(report with { Ratios = [steady, steady with { Highest = 1.3 }] }).ShouldNotBeNull();
+        PerfEngineCommand.Unsteady(report with { Ratios = [steady, steady with { High = 1.3 }] }).ShouldNotBeNull();
     }
 
     private string TinyPack(string precision)

@@ -33,6 +33,22 @@ public sealed class BaselineStandingTests
         note.Sentence.ShouldContain(level ? "is level with" : "is slower than");
     }
 
+    [Theory]
+    [InlineData(0.95, 1.04, "was not shown level")]
+    [InlineData(0.95, 0.99, "is slower than")]
+    [InlineData(0.95, null, "is slower than")]
+    [InlineData(0.99, 1.04, "is level with")]
+    public void A_wide_interval_is_no_proof_of_being_slower(double generation, double? high, string words)
+    {
+        var comparison = Comparison(1, generation) with
+        {
+            Ratios = new Dictionary<string, EngineRatio> { ["fp16"] = new(1, generation, 1.1, high), ["bf16"] = new(1.2, 0.9) },
+        };
+
+        BaselineStanding.Of("avx512vnni", comparison).Sentence.ShouldContain(words);
+        BaselineStanding.Of("avx512vnni", comparison).Sentence.ShouldContain("bf16: 1.20 and 0.90");
+    }
+
     [Fact]
     public void A_recorded_comparison_is_read_and_a_broken_one_counts_as_none()
     {
