@@ -8,7 +8,7 @@ extern const struct aq_kernels aq_kernels_avx2, aq_kernels_avxvnni, aq_kernels_a
     aq_kernels_avx512bf16;
 #elif defined(__aarch64__)
 extern const struct aq_kernels aq_kernels_neon, aq_kernels_neon_dotprod, aq_kernels_neon_i8mm;
-extern const struct aq_kernels aq_kernels_neon_dotprod_fp16, aq_kernels_neon_i8mm_fp16;
+extern const struct aq_kernels aq_kernels_neon_dotprod_fp16, aq_kernels_neon_i8mm_fp16, aq_kernels_neon_bf16;
 #endif
 
 const struct aq_kernels *const aq_kernel_sets[AQ_KERNEL_SETS] = {
@@ -17,7 +17,7 @@ const struct aq_kernels *const aq_kernel_sets[AQ_KERNEL_SETS] = {
     &aq_kernels_avx2,   &aq_kernels_avxvnni_evex, &aq_kernels_avxvnni, &aq_kernels_avx512, &aq_kernels_avx512bf16,
 #elif defined(__aarch64__)
     &aq_kernels_neon,      &aq_kernels_neon_dotprod,   &aq_kernels_neon_dotprod_fp16,
-    &aq_kernels_neon_i8mm, &aq_kernels_neon_i8mm_fp16,
+    &aq_kernels_neon_i8mm, &aq_kernels_neon_i8mm_fp16, &aq_kernels_neon_bf16,
 #endif
 };
 

@@ -18,6 +18,7 @@ KERNELS = [
      "f16_tile(false, NEON_MR, 1, p->x, p->ldx, one, NULL, 0, k, p->y, p->ldy, NEON_NR_F16, true)"),
     ("fp16 pack, fp16 FMLA: 8 inputs of a chain of 32", "neon_fp16", "product_half.c", "armv8.2-a+fp16",
      "block(MR, one, two, p->rows->ld, p->w->weights, k / CHAIN * CHAIN)"),
+    ("bf16, BFDOT: 8 inputs", "neon_bf16", "product_bf16.c", "armv8.2-a+dotprod+i8mm+bf16", "tile(BF16_MR, p, row, panel)"),
     ("int8, SMULL + SADALP", "neon", "product_i8.c", "armv8-a", "tile(NEON_MR, p, row, panel)"),
     ("int8, SDOT", "neon_dotprod", "product_i8.c", "armv8.2-a+dotprod", "tile(DOT_MR_I8, p, row, panel)"),
     ("int8, SMMLA", "neon_i8mm", "product_i8.c", "armv8.2-a+dotprod+i8mm", "tile(MM_MR_I8, p, row, panel, two)"),
@@ -31,7 +32,7 @@ KERNELS = [
 # Core wanted, -mcpu that has a table, and what that table is for this core. Which table is used is read from the output.
 CORES = [("A72", "cortex-a72"), ("A76", "cortex-a76"), ("A76 by N1", "neoverse-n1"), ("N2", "neoverse-n2")]
 NEEDS = {"neon": ("A72", "A76", "A76 by N1", "N2"), "neon_fp16": ("A76 by N1", "N2"), "neon_dotprod": ("A76 by N1", "N2"),
-         "neon_i8mm": ("N2",)}
+         "neon_i8mm": ("N2",), "neon_bf16": ("N2",)}
 
 
 def products(line):
@@ -42,7 +43,7 @@ def products(line):
         return int(lanes[1])
     if name == "mul" and lanes and lanes[2] == "h":  # the packed multiplier: two a lane
         return 16
-    return {"sdot": 16, "smmla": 32}.get(name, 0)
+    return {"sdot": 16, "smmla": 32, "bfdot": 8}.get(name, 0)
 
 
 def instructions(objdump, path):
@@ -68,7 +69,7 @@ def hot_loop(code):
 def cycles(mca, cpu, body):
     """(cycles of one pass, name of the table) for this core; None when llvm-mca does not know it."""
     text = "\n".join(line for line in body if not re.match(r"(b|b\.\w+|cbn?z|tbn?z|ret)\b", line)) + "\n"
-    run = subprocess.run([mca, "-march=aarch64", "-mcpu=" + cpu, "-mattr=+dotprod,+fullfp16,+i8mm", "-iterations=1000",
+    run = subprocess.run([mca, "-march=aarch64", "-mcpu=" + cpu, "-mattr=+dotprod,+fullfp16,+i8mm,+bf16", "-iterations=1000",
                           "-instruction-info=0"], input=text, capture_output=True, text=True)
     if run.returncode:
         return None
