@@ -29,7 +29,8 @@ public sealed record CalibrationText(string TokensSha256, int Windows = Calibrat
         return text;
     }
 
-    /// <summary>The windows: window w begins at id <c>floor(w * whole / windows) * context</c>, whole = those the text has.</summary>
+    /// <summary>The windows: window w begins at id <c>floor(w * whole / windows) * context</c>, whole = those the text has. Where the
+    /// tokenizer adds BOS, every second one begins with it as a prompt does; the others are what <c>gptq-N</c> scores.</summary>
     internal int[][] WindowsOf(TokenData tokens)
     {
         Check(tokens);
@@ -38,8 +39,8 @@ public sealed record CalibrationText(string TokensSha256, int Windows = Calibrat
         {
             var start = (int)((long)w * whole / Windows) * Context;
             var ids = tokens.Ids.Skip(start).Take(Context).ToArray();
-            if (tokens.AddsBos && tokens.BosId >= 0)
-                ids[0] = tokens.BosId; // as a prompt begins
+            if (w % 2 == 0 && tokens.AddsBos && tokens.BosId >= 0)
+                ids[0] = tokens.BosId;
             return ids;
         })];
     }

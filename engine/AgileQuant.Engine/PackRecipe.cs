@@ -20,12 +20,12 @@ public sealed record PackRecipe
     /// <summary>How weights are rounded: <c>rtn</c> (to nearest) or <c>gptq</c>.</summary>
     public string Method => Precision.Options.Gptq ? "gptq" : "rtn";
 
-    /// <summary>What it is calibrated on; null for a precision that needs no calibration.</summary>
+    /// <summary>What it is calibrated on; null for a precision that chooses nothing by it, or none was given.</summary>
     public CalibrationText? Calibration { get; private init; }
 
     /// <param name="precision">The precision.</param>
     /// <param name="groupSize">Of int4 weights; ignored for others.</param>
-    /// <param name="calibration">Ignored when the precision needs none.</param>
+    /// <param name="calibration">Ignored when the precision does not use one.</param>
     /// <exception cref="ArgumentOutOfRangeException">The group size is none of 0, 32, 64, 128.</exception>
     /// <exception cref="CalibrationException">The precision needs a calibration text and there is none.</exception>
     public static PackRecipe For(Precision precision, int groupSize = 32, CalibrationText? calibration = null)
@@ -42,7 +42,7 @@ public sealed record PackRecipe
         {
             Precision = precision,
             GroupSize = precision.WeightBits == 4 ? groupSize : 0,
-            Calibration = precision.NeedsCalibration ? calibration : null,
+            Calibration = precision.UsesCalibration ? calibration : null,
         };
     }
 
@@ -72,7 +72,7 @@ public sealed record PackRecipe
                 json.WriteNumber("group_size", GroupSize);
             json.WriteString("method", Method);
             json.WriteString("precision", Precision.ToString());
-            json.WriteNumber("version", 1);
+            json.WriteNumber("version", VersionOf(Calibration is not null));
             json.WriteEndObject();
         }
 
@@ -81,6 +81,9 @@ public sealed record PackRecipe
 
     /// <summary>SHA-256 of <see cref="ToCanonicalJson()"/>, lower-case hexadecimal.</summary>
     public string Sha256 => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(ToCanonicalJson())));
+
+    /// <summary>Rises when the same recipe gives other bytes: 2 with calibration, whose windows and searches were others in 1.</summary>
+    public static int VersionOf(bool calibrated) => calibrated ? 2 : 1;
 
     internal static CalibrationException Missing(Precision precision) => new(
         $"{precision} needs a calibration text: give a tokenized text of at least {CalibrationText.LeastIds} ids that is not the one it is scored on");

@@ -69,6 +69,9 @@ public readonly record struct Precision
     public bool NeedsCalibration => Options is { Gptq: true } or { Mixed: true } or { Trip: not TripMode.None }
         or { LowRatio: > 0 } or { Prune: PruneMode.Threshold };
 
+    /// <summary>It chooses something by a calibration text when there is one: where rows leave in the paper's way needs none, but gains by it.</summary>
+    public bool UsesCalibration => NeedsCalibration || Prunes;
+
     /// <summary>Tokens leave, so that there are three perplexities.</summary>
     public bool Prunes => Options.Prune != PruneMode.None;
 

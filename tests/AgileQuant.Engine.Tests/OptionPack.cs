@@ -80,10 +80,13 @@ internal sealed class OptionPack
         var ratio = float.Parse(option.AsSpan(option.IndexOfAny([.. "0123456789"])), CultureInfo.InvariantCulture);
         // Importance is a sum over heads of probabilities on the first token, spread widely: some tokens fall on either side.
         float[] thresholds = [.. Enumerable.Range(0, _layers).Select(i => i == 0 ? 0 : 0.02f * i)];
+        if (!_keys.Contains("agilequant.start_token")) // what the text of docs-llama begins with; the others' begin otherwise
+            _keys.Add("agilequant.start_token", 1u);
         if (option.StartsWith("low", StringComparison.Ordinal))
         {
             _keys.Add("agilequant.low.ratio", ratio);
             _keys.Add("agilequant.low.thresholds", thresholds);
+            _keys.Add("agilequant.low.thresholds_other", Array.ConvertAll(thresholds, t => 0.8f * t));
         }
         else
         {
@@ -93,7 +96,10 @@ internal sealed class OptionPack
             if (isPaper)
                 _keys.Add("agilequant.prune.keep", Enumerable.Range(0, _layers).Select(i => i == 0 ? 1 : 1 - ratio / 2).ToArray());
             else
+            {
                 _keys.Add("agilequant.prune.thresholds", thresholds);
+                _keys.Add("agilequant.prune.thresholds_other", Array.ConvertAll(thresholds, t => 0.8f * t));
+            }
         }
     }
 

@@ -94,7 +94,7 @@ public sealed class PrecisionTests
 
     [Theory]
     [InlineData("w4a4", false)]
-    [InlineData("w4a4+asym+uniform+kv8+prune-paper0.3", false)]
+    [InlineData("w4a4+asym+uniform+kv8", false)]
     [InlineData("w4a8+gptq", true)]
     [InlineData("w4a8+trip", true)]
     [InlineData("w4a8+trip-static", true)]
@@ -115,12 +115,25 @@ public sealed class PrecisionTests
     }
 
     [Fact]
+    public void Pruning_in_the_papers_way_uses_a_calibration_text_when_there_is_one()
+    {
+        var precision = Precision.Parse("w4a8+prune-paper0.3");
+        var calibration = new CalibrationText(new string('a', 64), 8, 128);
+
+        precision.NeedsCalibration.ShouldBeFalse();
+        PackRecipe.For(precision).Calibration.ShouldBeNull();
+        PackRecipe.For(precision, calibration: calibration).Calibration.ShouldBe(calibration);
+        PackRecipe.For(precision).ToCanonicalJson().ShouldContain("\"version\":1");
+        PackRecipe.For(precision, calibration: calibration).ToCanonicalJson().ShouldContain("\"version\":2");
+    }
+
+    [Fact]
     public void A_calibrated_recipe_names_its_text()
     {
         var calibration = new CalibrationText(new string('a', 64), 8, 128);
 
         PackRecipe.For(Precision.Parse("w4a4+gptq"), 64, calibration).ToCanonicalJson().ShouldBe(
-            $$$"""{"calibration":{"context":128,"tokens_sha256":"{{{new string('a', 64)}}}","windows":8},"group_size":64,"method":"gptq","precision":"w4a4+gptq","version":1}""");
+            $$$"""{"calibration":{"context":128,"tokens_sha256":"{{{new string('a', 64)}}}","windows":8},"group_size":64,"method":"gptq","precision":"w4a4+gptq","version":2}""");
     }
 
     [Theory]

@@ -3,10 +3,11 @@ using AgileQuant.Engine.Quantization;
 
 namespace AgileQuant.Engine.Calibration;
 
-/// <summary>A whole calibration: the windows of a text, the scan for <c>mixed</c>, the pass that quantizes.</summary>
+/// <summary>A whole calibration: the windows of a text, the searches for layers and inputs, the pass that quantizes.</summary>
 internal static class CalibrationRun
 {
     private const int ScoredWindows = 8;
+    private const int ProbeTripSamples = 256;
 
     /// <param name="model">The canonical model.</param>
     /// <param name="recipe">The recipe; its calibration text must be <paramref name="text"/>.</param>
@@ -20,16 +21,40 @@ internal static class CalibrationRun
         CancellationToken cancellation)
     {
         var windows = Windows(model.Shape, recipe.Calibration!, text);
-        var options = new CalibratorOptions();
-        var share = 0.0;
-        if (recipe.Precision.Options.Mixed)
+        var choices = recipe.Precision.Options;
+        var searchesTokens = choices.Prune != PruneMode.None || choices.LowRatio > 0;
+        var (scan, share) = ((ScanSize?)null, 0.0);
+        var options = new CalibratorOptions { StartToken = text.AddsBos && text.BosId >= 0 ? text.BosId : null };
+        var searches = (IReadOnlyList<SearchExplanation>)[];
+        var probes = searchesTokens || choices.Mixed ? ProbeOptions(model, recipe, windows, options, cancellation) : options;
+        if (searchesTokens)
         {
-            share = 0.5;
-            options = options with { Kept = SensitivityScan.Choose(model, recipe, windows, Part(progress, 0, share), cancellation) };
+            (var tokens, searches) = TokenSearch.Choose(model, recipe, windows, probes, Part(progress, 0, 0.25), cancellation);
+            (options, probes, share) = (options with { Tokens = tokens }, probes with { Tokens = tokens }, 0.25);
+        }
+
+        if (choices.Mixed)
+        {
+            (var kept, scan) = SensitivityScan.Choose(model, recipe, windows, probes, Part(progress, share, 0.5), cancellation);
+            (options, share) = (options with { Kept = kept }, 0.5);
         }
 
         var calibrator = new Calibrator(model, recipe, windows, options, store);
-        return (calibrator.Run(Part(progress, share, 1), cancellation), calibrator);
+        var plan = calibrator.Run(Part(progress, share, 1), cancellation);
+        (plan.Searches, plan.Scan) = (searches, scan);
+        return (plan, calibrator);
+    }
+
+    /// <summary>TRIP's factors for all probes, chosen once, with every token there and none low.</summary>
+    private static CalibratorOptions ProbeOptions(
+        ModelWeights model, PackRecipe recipe, int[][] windows, CalibratorOptions options, CancellationToken cancellation)
+    {
+        var layers = model.Shape.Layers;
+        options = options with { WithoutGptq = true, QuantizedOnly = true, TripSamples = ProbeTripSamples };
+        if (recipe.Precision.Options.Trip == TripMode.None)
+            return options;
+        var all = options with { Tokens = TokenPlan.Plain(layers, PrecisionOptions.None) };
+        return options with { Inputs = new Calibrator(model, recipe, Probe.Few(windows, 8, 256), all, _ => { }).Run(null, cancellation).Inputs };
     }
 
     /// <summary>What the run shows.</summary>
@@ -37,7 +62,10 @@ internal static class CalibrationRun
     {
         var (quantized, full) = calibrator.Score(Enumerable.Range(0, Math.Min(ScoredWindows, calibration.Windows)));
         return new QuantizationExplanation(
-            recipe, calibration.Windows * calibration.Context, plan.Linears, plan.Layers, Perplexity(quantized), Perplexity(full));
+            recipe, calibration.Windows * calibration.Context, plan.Linears, plan.Layers, Perplexity(quantized), Perplexity(full))
+        {
+            Searches = plan.Searches,
+        };
     }
 
     private static int[][] Windows(ModelShape shape, CalibrationText calibration, TokenData text)

@@ -7,8 +7,8 @@ namespace AgileQuant.Engine.Calibration;
 /// Goes through a model layer by layer, and in a layer input by input, with the calibration windows in two forward passes side by
 /// side: one in fp32, and one that computes as the packed model will. Each linear is quantized when its turn comes, so that later
 /// ones see (and GPTQ makes good for) the errors of the earlier ones ("true sequential").
-/// Memory: two residual streams and two inputs of one place for all windows (rows * (2 dimension + 2 widest input) * 4 bytes), the
-/// fp32 weights of one place, and its statistics in fp64 (2 * inputs^2 * 8 bytes, as much again while GPTQ factors them).
+/// Memory: two residual streams, and two inputs and two results of one place, for all windows: rows * (4 dimension + 2 widest input) * 4
+/// bytes; the fp32 weights of one place, twice; its statistics in fp64 (2 * inputs^2 * 8 bytes, and three times as much again while GPTQ factors them).
 /// </summary>
 internal sealed class Calibrator
 {
@@ -20,7 +20,10 @@ internal sealed class Calibrator
     private readonly ForwardPass _quantized;
     private readonly int[][] _windows;
     private readonly Action<QuantizedLinear> _store;
+    private readonly PackRecipe _recipe;
     private readonly QuantizationPlan _plan;
+    private readonly TokenSteps _tokens;
+    private int _layer; // the next one
     private TokenRows[] _fullRows = [];
     private TokenRows[] _rows = [];
 
@@ -31,7 +34,7 @@ internal sealed class Calibrator
     /// <param name="store">Takes each linear when it is quantized.</param>
     public Calibrator(ModelWeights model, PackRecipe recipe, int[][] windows, CalibratorOptions options, Action<QuantizedLinear> store)
     {
-        (_model, _precision, _windows, _options, _store) = (model, recipe.Precision, windows, options, store);
+        (_model, _recipe, _precision, _windows, _options, _store) = (model, recipe, recipe.Precision, windows, options, store);
         var shape = model.Shape;
         _format = new WeightFormat(recipe.Precision.WeightBits, recipe.GroupSize, recipe.Precision.Options.Asymmetric);
         _full = new ForwardPass(shape, model.RopeFactors, ProbabilityFormat.Full, 32);
@@ -39,8 +42,10 @@ internal sealed class Calibrator
             shape, model.RopeFactors, recipe.Precision.Probabilities, recipe.Precision.Options.Int8KeyValues ? 8 : 16);
         _plan = new QuantizationPlan(shape.Layers) { Kept = options.Kept };
         var choices = recipe.Precision.Options;
-        _plan.LowThresholds = choices.LowRatio > 0 ? new float[shape.Layers] : null;
-        _plan.PruneThresholds = choices.Prune == PruneMode.Threshold ? new float[shape.Layers] : null;
+        _plan.LowThresholds = choices.LowRatio > 0 ? new StartThresholds(options.StartToken, shape.Layers) : null;
+        _plan.PruneThresholds = choices.Prune == PruneMode.Threshold ? new StartThresholds(options.StartToken, shape.Layers) : null;
+        _plan.Tokens = options.Tokens ?? TokenPlan.Plain(shape.Layers, choices);
+        _tokens = new TokenSteps(_plan.Tokens, choices.Prune, _plan, windows.Length - options.ValidationWindows);
     }
 
     /// <summary>Windows whose tokens count: those behind are only carried along, for validation.</summary>
@@ -50,17 +55,34 @@ internal sealed class Calibrator
     /// <param name="cancellation">Stops between the inputs of a layer.</param>
     public QuantizationPlan Run(IProgress<double>? progress, CancellationToken cancellation)
     {
-        _rows = Start();
-        _fullRows = _options.QuantizedOnly ? [] : [.. _rows.Select(r => new TokenRows(r.Ids, [.. r.Stream]))];
-        for (var layer = 0; layer < _model.Shape.Layers; layer++)
+        while (_layer < _model.Shape.Layers)
         {
-            RunLayer(layer, cancellation);
-            if (!_options.QuantizedOnly)
-                _plan.Layers.Add(Explain(layer));
-            progress?.Report((layer + 1.0) / _model.Shape.Layers);
+            Step(cancellation);
+            progress?.Report((double)_layer / _model.Shape.Layers);
         }
 
         return _plan;
+    }
+
+    /// <summary>Goes through one more layer.</summary>
+    public void Step(CancellationToken cancellation)
+    {
+        Start();
+        RunLayer(_layer, cancellation);
+        if (!_options.QuantizedOnly)
+            _plan.Layers.Add(Explain(_layer));
+        _layer++;
+    }
+
+    /// <summary>A probe that goes on from here with other options: quantized pass alone, nothing stored.</summary>
+    public Calibrator Fork(CalibratorOptions options)
+    {
+        Start();
+        return new Calibrator(_model, _recipe, _windows, options with { QuantizedOnly = true }, _ => { })
+        {
+            _layer = _layer,
+            _rows = [.. _rows.Select(r => r.Clone())],
+        };
     }
 
     /// <summary>NLLs after <see cref="Run"/>, by window: all targets of the quantized pass, and of the one in fp32.</summary>
@@ -71,8 +93,11 @@ internal sealed class Calibrator
         return ([.. chosen.Select(w => head.Score(_rows[w], quantized: true))], _options.QuantizedOnly ? [] : [.. chosen.Select(w => head.Score(_fullRows[w], quantized: false))]);
     }
 
-    private TokenRows[] Start()
+    /// <summary>Embeds the windows, once.</summary>
+    private void Start()
     {
+        if (_rows.Length > 0)
+            return;
         var streams = _model.Embed(_windows);
         if (_model.Shape.HasEmbeddingNorm)
         {
@@ -80,7 +105,8 @@ internal sealed class Calibrator
             streams = Array.ConvertAll(streams, s => _full.Norm(s, norm));
         }
 
-        return [.. _windows.Zip(streams, (ids, stream) => new TokenRows(ids, stream))];
+        _rows = [.. _windows.Zip(streams, (ids, stream) => new TokenRows(ids, stream))];
+        _fullRows = _options.QuantizedOnly ? [] : [.. _rows.Select(r => r.Clone())];
     }
 
     private void RunLayer(int layer, CancellationToken cancellation)
@@ -89,68 +115,105 @@ internal sealed class Calibrator
         var prefix = ModelWeights.Prefix(layer);
         var (attentionNorm, feedForwardNorm) = (_model.Norm(prefix + "attn_norm"), _model.Norm(prefix + "ffn_norm"));
 
-        var outputs = Apply(layer, 0, Normed(_rows, attentionNorm), Normed(_fullRows, attentionNorm), cancellation);
         var importance = Array.ConvertAll(_rows, r => new float[r.Count]);
-        var attended = Each(w => Attention(_quantized, outputs.Quantized[w], _rows[w], importance[w]));
-        var attendedFull = EachFull(w => Attention(_full, outputs.Full[w], _fullRows[w], new float[_fullRows[w].Count]));
-        ChooseLow(layer, importance);
+        var (inputs, full) = Apply(
+            layer, 0, Normed(_rows, attentionNorm), Normed(_fullRows, attentionNorm),
+            (w, outputs) => Attention(_quantized, outputs, _rows[w], importance[w]),
+            (w, outputs) => Attention(_full, outputs, _fullRows[w], new float[_fullRows[w].Count]), cancellation);
+        _tokens.ChooseLow(layer, _rows, importance);
+        Apply(layer, 1, inputs, full, (w, o) => Add(_rows[w], o[0], attentionNorm), (w, o) => Add(_fullRows[w], o[0], attentionNorm), cancellation);
+        _tokens.Prune(layer, _rows, importance);
 
-        outputs = Apply(layer, 1, attended, attendedFull, cancellation);
-        AddToStreams(outputs, attentionNorm);
-        Prune(layer, importance);
-
-        outputs = Apply(layer, 2, Normed(_rows, feedForwardNorm), Normed(_fullRows, feedForwardNorm), cancellation);
-        var middle = Each(w => Middle(outputs.Quantized[w]));
-        var middleFull = EachFull(w => Middle(outputs.Full[w]));
-        outputs = Apply(layer, 3, middle, middleFull, cancellation);
-        AddToStreams(outputs, feedForwardNorm);
+        (inputs, full) = Apply(
+            layer, 2, Normed(_rows, feedForwardNorm), Normed(_fullRows, feedForwardNorm), (_, outputs) => Middle(outputs),
+            (_, outputs) => Middle(outputs), cancellation);
+        Apply(layer, 3, inputs, full, (w, o) => Add(_rows[w], o[0], feedForwardNorm), (w, o) => Add(_fullRows[w], o[0], feedForwardNorm), cancellation);
 
         float[][] Normed(TokenRows[] rows, NormWeights norm) =>
             Each(rows.Length, w => shape.NormAfter ? [.. rows[w].Stream] : _full.Norm(rows[w].Stream, norm));
         float[] Middle(float[][] linears) => _full.Activate(linears.Length == 2 ? linears[0] : null, linears[^1]);
     }
 
-    /// <summary>Chooses how the input of a place is quantized, quantizes its linears, and applies them.</summary>
-    /// <returns>Outputs, <c>[window][linear][rows * outputs]</c>.</returns>
-    private (float[][][] Quantized, float[][][] Full) Apply(
-        int layer, int place, float[][] inputs, float[][] fullInputs, CancellationToken cancellation)
+    /// <summary>Chooses how the input of a place is quantized, quantizes its linears, and applies them window by window.</summary>
+    /// <param name="layer">The layer.</param>
+    /// <param name="place">Of the input in it.</param>
+    /// <param name="inputs"><c>[window][rows * inputs]</c>; each is given up when its window is done.</param>
+    /// <param name="fullInputs">In the pass in fp32; empty without one.</param>
+    /// <param name="next">What becomes of a window's outputs, <c>[linear][rows * outputs]</c>.</param>
+    /// <param name="nextFull">The same in the pass in fp32.</param>
+    /// <param name="cancellation">Stops between blocks of rows.</param>
+    /// <returns>What came of it, by window.</returns>
+    private (float[][] Quantized, float[][] Full) Apply(
+        int layer, int place, float[][] inputs, float[][] fullInputs, Func<int, float[][], float[]> next, Func<int, float[][], float[]> nextFull,
+        CancellationToken cancellation)
     {
         cancellation.ThrowIfCancellationRequested();
-        var linears = _model.Linears(layer)[place].Select(_model.Linear).ToArray();
-        var width = linears[0].Inputs;
-        var plan = _plan.Inputs[layer][place] = Choose(layer, place, inputs, linears);
-        var seen = Each(w => Quantize(plan, inputs[w], width, place == 0 ? null : _rows[w].IsLow));
+        var dense = _model.Linears(layer)[place].Select(_model.Linear).ToArray();
+        var width = dense[0].Inputs;
+        var plan = _plan.Inputs[layer][place] = Choose(layer, place, inputs, dense);
+        var (linears, rounded) = Quantize(layer, place, plan, dense, inputs, fullInputs, cancellation);
+        var outliers = _options.QuantizedOnly ? 0 : OutlierChannels(Training.Select(w => inputs[w]), width);
+        var errors = new (double Error, double Norm)[_windows.Length, dense.Length];
+        var results = (Quantized: new float[_windows.Length][], Full: new float[_fullRows.Length][]);
+        Parallel.For(0, _windows.Length, w =>
+        {
+            var seen = Seen(plan, place, w, inputs[w], width);
+            var outputs = Array.ConvertAll(rounded, l => l.Apply(seen));
+            inputs[w] = [];
+            if (!_options.QuantizedOnly)
+            {
+                var wanted = Array.ConvertAll(dense, l => l.Apply(fullInputs[w]));
+                fullInputs[w] = [];
+                for (var l = 0; l < dense.Length; l++)
+                    errors[w, l] = Error(outputs[l], TokenRows.Gather(wanted[l], _rows[w].Index, dense[l].Outputs));
+                results.Full[w] = nextFull(w, wanted);
+            }
+
+            results.Quantized[w] = next(w, outputs);
+        });
+        for (var l = 0; l < dense.Length && !_options.QuantizedOnly; l++)
+            _plan.Linears.Add(Explain(layer, place, linears[l], plan, outliers, [.. Training.Select(w => errors[w, l])]));
+        return results;
+    }
+
+    /// <returns>The linears of a place, and as what they stand for.</returns>
+    private (QuantizedLinear[] Linears, DenseLinear[] Rounded) Quantize(
+        int layer, int place, InputPlan plan, DenseLinear[] dense, float[][] inputs, float[][] fullInputs, CancellationToken cancellation)
+    {
+        var width = dense[0].Inputs;
         Gptq? gptq = null;
         InputStatistics? statistics = null;
         if (_precision.Options.Gptq && !_options.WithoutGptq)
         {
             statistics = new InputStatistics(width);
             foreach (var w in Training)
-                statistics.Add(seen[w], Places(plan, TokenRows.Gather(fullInputs[w], _rows[w].Index, width), width));
+                statistics.Add(Seen(plan, place, w, inputs[w], width), Places(plan, TokenRows.Gather(fullInputs[w], _rows[w].Index, width), width));
             gptq = new Gptq(statistics.Hessian, width, _options.Damping);
         }
 
-        var (quantized, full) = (Each(_ => new float[linears.Length][]), Each(_ => new float[linears.Length][]));
-        for (var l = 0; l < linears.Length; l++)
+        var (linears, rounded) = (new QuantizedLinear[dense.Length], new DenseLinear[dense.Length]);
+        for (var l = 0; l < dense.Length; l++)
         {
-            var dense = linears[l];
-            var weights = plan.WeightsToPlaces(dense.Weights, width);
-            var linear = new QuantizedLinear(dense.Name, width, dense.Outputs, FormatOf(layer, place)) { Bias = dense.Bias };
+            var weights = plan.WeightsToPlaces(dense[l].Weights, width);
+            var linear = linears[l] = new QuantizedLinear(dense[l].Name, width, dense[l].Outputs, FormatOf(layer, place)) { Bias = dense[l].Bias };
             if (gptq is null)
                 PlainRounding.Quantize(linear, weights);
             else
                 gptq.Quantize(linear, _options.Drift > 0 ? gptq.Corrected(weights, statistics!.Drift, _options.Drift) : weights, cancellation);
-            var rounded = dense with { Weights = linear.Dequantize() };
-            Each(w => quantized[w][l] = rounded.Apply(seen[w]));
-            EachFull(w => full[w][l] = dense.Apply(fullInputs[w]));
-            if (!_options.QuantizedOnly)
-                _plan.Linears.Add(Explain(layer, place, linear, plan, inputs, quantized, full, l));
-            StaticZero.AddToBias(linear, plan, rounded.Weights);
+            rounded[l] = dense[l] with { Weights = linear.Dequantize() };
+            StaticZero.AddToBias(linear, plan, rounded[l].Weights);
             _store(linear);
         }
 
-        return (quantized, full);
+        return (linears, rounded);
     }
+
+    /// <summary>A window's input as the product sees it, in places.</summary>
+    private float[] Seen(InputPlan plan, int place, int window, float[] input, int width) =>
+        Quantize(plan, input, width, place == 0 ? null : _rows[window].IsLow);
+
+    private static (double Error, double Norm) Error(float[] found, float[] wanted) =>
+        (Math.Pow(TensorPrimitives.Distance<float>(found, wanted), 2), TensorPrimitives.SumOfSquares<float>(wanted));
 
     private InputPlan Choose(int layer, int place, float[][] inputs, DenseLinear[] linears)
     {
@@ -159,7 +222,7 @@ internal sealed class Calibrator
             return given[layer][place] with { Limit = limit };
         if (_precision.Options.Trip == TripMode.None)
             return new InputPlan { Limit = limit };
-        var chooser = new TripChooser([.. Training.Select(w => inputs[w])], linears, FormatOf(layer, place), limit);
+        var chooser = new TripChooser([.. Training.Select(w => inputs[w])], linears, FormatOf(layer, place), limit, _options.TripSamples);
         return _precision.Options.Trip == TripMode.Static ? chooser.Static() : chooser.Dynamic();
     }
 
@@ -183,63 +246,11 @@ internal sealed class Calibrator
         return pass.Attend(q, k, v, rows.Positions, importance);
     }
 
-    private void AddToStreams((float[][][] Quantized, float[][][] Full) outputs, NormWeights norm)
+    private float[] Add(TokenRows rows, float[] addition, NormWeights norm)
     {
-        Each(w => Add(_rows[w], outputs.Quantized[w][0]));
-        EachFull(w => Add(_fullRows[w], outputs.Full[w][0]));
-
-        float[] Add(TokenRows rows, float[] addition)
-        {
-            TensorPrimitives.Add(rows.Stream, addition, rows.Stream);
-            return rows.Stream = _model.Shape.NormAfter ? _full.Norm(rows.Stream, norm) : rows.Stream;
-        }
+        TensorPrimitives.Add(rows.Stream, addition, rows.Stream);
+        return rows.Stream = _model.Shape.NormAfter ? _full.Norm(rows.Stream, norm) : rows.Stream;
     }
-
-    private void ChooseLow(int layer, float[][] importance)
-    {
-        if (_plan.LowThresholds is not { } thresholds)
-            return;
-        // The wanted share is low from the first layer on, so that every layer has it; tokens stay low.
-        if (layer == 0)
-            thresholds[0] = TokenThresholds.ForShare(Candidates(importance), (double)_precision.Options.LowRatio);
-        for (var w = 0; w < _rows.Length; w++)
-        {
-            for (var r = 0; r < _rows[w].Count; r++)
-                _rows[w].IsLow[r] |= !IsProtected(_rows[w], r) && importance[w][r] < thresholds[layer];
-        }
-    }
-
-    private void Prune(int layer, float[][] importance)
-    {
-        var options = _precision.Options;
-        var layers = _model.Shape.Layers;
-        var keep = PruningPlan.KeepShares(layers, (double)options.PruneRatio)[layer];
-        if (options.Prune == PruneMode.None || keep >= 1)
-            return;
-        if (_plan.PruneThresholds is { } thresholds)
-        {
-            // Of all tokens, so much may be left after this layer; earlier layers may have missed their share.
-            var wanted = Math.Pow(keep, layer - PruningPlan.FirstLayer(layers) + 1);
-            var there = Training.Sum(w => _rows[w].Count) / (double)Training.Sum(w => _windows[w].Length);
-            thresholds[layer] = TokenThresholds.ForShare(Candidates(importance), 1 - wanted / there);
-        }
-
-        for (var w = 0; w < _rows.Length; w++)
-        {
-            var rows = _rows[w];
-            var isProtected = Enumerable.Range(0, rows.Count).Select(r => IsProtected(rows, r)).ToArray();
-            var stays = _plan.PruneThresholds is { } limits
-                ? [.. importance[w].Select((value, r) => isProtected[r] || value >= limits[layer])]
-                : TokenThresholds.Paper(importance[w], isProtected, keep);
-            rows.Keep(stays, compact: options.Prune == PruneMode.Paper);
-        }
-    }
-
-    private List<float> Candidates(float[][] importance) =>
-        [.. Training.SelectMany(w => importance[w].Where((_, r) => !IsProtected(_rows[w], r)))];
-
-    /// <summary>The start token and the last of a window.</summary>
-    private static bool IsProtected(TokenRows rows, int row) => rows.Index[row] == 0 || rows.Index[row] == rows.Ids.Length - 1;
 
     private static float[] Quantize(InputPlan plan, float[] input, int width, bool[]? low)
     {
@@ -257,21 +268,14 @@ internal sealed class Calibrator
         return places;
     }
 
-    private LinearExplanation Explain(
-        int layer, int place, QuantizedLinear linear, InputPlan plan, float[][] inputs, float[][][] quantized, float[][][] full, int index)
+    private static LinearExplanation Explain(
+        int layer, int place, QuantizedLinear linear, InputPlan plan, int outliers, (double Error, double Norm)[] errors)
     {
-        double error = 0, norm = 0;
-        foreach (var w in Training)
-        {
-            var wanted = TokenRows.Gather(full[w][index], _rows[w].Index, linear.Outputs);
-            error += Math.Pow(TensorPrimitives.Distance<float>(quantized[w][index], wanted), 2);
-            norm += TensorPrimitives.SumOfSquares<float>(wanted);
-        }
-
+        var norm = errors.Sum(e => e.Norm);
         var exponents = plan.Exponents ?? [];
         return new LinearExplanation(
-            linear.Name, layer, QuantizationPlan.InputNames[place], linear.Format.Bits, plan.Limit == 127 ? 8 : 4, norm > 0 ? error / norm : 0,
-            OutlierChannels(Training.Select(w => inputs[w]), linear.Inputs), exponents.Length > 0 ? exponents.Max() : 0,
+            linear.Name, layer, QuantizationPlan.InputNames[place], linear.Format.Bits, plan.Limit == 127 ? 8 : 4, norm > 0 ? errors.Sum(e => e.Error) / norm : 0,
+            outliers, exponents.Length > 0 ? exponents.Max() : 0,
             exponents.Count(e => e != 0), plan.Exponents is null ? "none" : plan.Order is null ? "folded" : "shifted",
             linear.Values.LongLength * linear.Format.Bits / 8 + linear.Scales.LongLength * (linear.Format.Bits == 8 ? 4 : 2) + linear.Zeros.LongLength);
     }
@@ -306,42 +310,10 @@ internal sealed class Calibrator
         return new LayerExplanation(layer, rows / Training.Sum(w => _windows[w].Length), rows > 0 ? low / rows : 0, norm > 0 ? error / norm : 0);
     }
 
-    private T[] Each<T>(Func<int, T> of) => Each(_windows.Length, of);
-
-    /// <summary>For the pass in fp32, if there is one.</summary>
-    private T[] EachFull<T>(Func<int, T> of) => Each(_fullRows.Length, of);
-
     private static T[] Each<T>(int count, Func<int, T> of)
     {
         var result = new T[count];
         Parallel.For(0, result.Length, w => result[w] = of(w));
         return result;
     }
-}
-
-/// <summary>What is tried in experiments and probes; the defaults are the product's.</summary>
-internal sealed record CalibratorOptions
-{
-    /// <summary>The last so many windows are carried along and not learned from.</summary>
-    public int ValidationWindows { get; init; }
-
-    public double Damping { get; init; } = 0.01;
-
-    /// <summary>Share of the drift of inputs that GPTQ makes good for.</summary>
-    public float Drift { get; init; } = 1;
-
-    /// <summary>Round to nearest whatever the recipe says: for probes.</summary>
-    public bool WithoutGptq { get; init; }
-
-    /// <summary>No pass in fp32, and so no errors, no drift and no fp32 score: for probes.</summary>
-    public bool QuantizedOnly { get; init; }
-
-    /// <summary>How inputs are quantized, chosen before; null: chosen here.</summary>
-    public InputPlan[][]? Inputs { get; init; }
-
-    /// <summary>Inputs that keep 8 bits, as layer and place.</summary>
-    public IReadOnlyList<(int Layer, int Place)>? Kept { get; init; }
-
-    /// <summary>The linears of those inputs keep int8 weights too.</summary>
-    public bool KeptWeights8 { get; init; }
 }

@@ -30,7 +30,16 @@ internal sealed class TokenRows
     public int Count => Index.Length;
 
     /// <summary>Rows that left, with the stream they left with: place in the window and <c>[dimension]</c>.</summary>
-    public List<(int Index, float[] Stream)> Left { get; } = [];
+    public List<(int Index, float[] Stream)> Left { get; private init; } = [];
+
+    /// <summary>The same rows, to go on with in another way.</summary>
+    public TokenRows Clone() => new(Ids, [.. Stream])
+    {
+        Index = [.. Index],
+        Positions = [.. Positions],
+        IsLow = [.. IsLow],
+        Left = [.. Left],
+    };
 
     /// <summary>Lets rows leave.</summary>
     /// <param name="stays">For each row.</param>

@@ -67,6 +67,9 @@ internal sealed class CalibratedLinears : IDisposable
         return items;
     }
 
+    /// <summary>Share of the rows that stay after each layer's attention.</summary>
+    public float[] KeepShares => _plan.Tokens.KeepShares;
+
     /// <summary>The keys of format 2 that calibration gives.</summary>
     public void AddKeys(GgufMetadata keys)
     {
@@ -75,15 +78,25 @@ internal sealed class CalibratedLinears : IDisposable
         if (_plan.LowThresholds is { } low)
         {
             keys.Add("agilequant.low.ratio", (float)_recipe.Precision.Options.LowRatio);
-            keys.Add("agilequant.low.thresholds", low);
+            AddThresholds(keys, "agilequant.low.thresholds", low);
         }
 
         if (_plan.PruneThresholds is { } prune)
         {
             keys.Add("agilequant.prune.mode", "threshold");
             keys.Add("agilequant.prune.ratio", (float)_recipe.Precision.Options.PruneRatio);
-            keys.Add("agilequant.prune.thresholds", prune);
+            AddThresholds(keys, "agilequant.prune.thresholds", prune);
         }
+    }
+
+    private static void AddThresholds(GgufMetadata keys, string name, StartThresholds thresholds)
+    {
+        keys.Add(name, thresholds.Start);
+        if (thresholds.StartToken is not { } start)
+            return;
+        keys.Add(name + "_other", thresholds.Other);
+        if (!keys.Contains("agilequant.start_token"))
+            keys.Add("agilequant.start_token", (uint)start);
     }
 
     /// <summary>Members of the recipe's <c>chosen</c>, in ordinal order.</summary>
@@ -97,12 +110,33 @@ internal sealed class CalibratedLinears : IDisposable
             json.WriteEndArray();
         }
 
+        if (_plan.Scan is { } scan)
+        {
+            json.WriteStartObject("eight_bit_scan");
+            json.WriteNumber("context", scan.Context);
+            json.WriteNumber("layers_together", scan.LayersTogether);
+            json.WriteNumber("windows", scan.Windows);
+            json.WriteEndObject();
+        }
+
+        if (_plan.LowThresholds is not null)
+            WriteShares("low_shares", _plan.Tokens.LowShares);
+        if (_recipe.Precision.Prunes)
+            WriteShares("prune_keep", _plan.Tokens.KeepShares);
         if (_recipe.Precision.Options.Trip == TripMode.None)
             return;
         json.WriteStartObject("trip");
         foreach (var (name, plan) in Inputs().OrderBy(i => i.Name, StringComparer.Ordinal))
             json.WriteString(name, plan.Exponents is null ? "none" : plan.Order is null ? "folded" : "shifted");
         json.WriteEndObject();
+
+        void WriteShares(string name, float[] shares)
+        {
+            json.WriteStartArray(name);
+            foreach (var share in shares)
+                json.WriteNumberValue(MathF.Round(share, 6));
+            json.WriteEndArray();
+        }
     }
 
     public void Dispose() => _scratch.Dispose();

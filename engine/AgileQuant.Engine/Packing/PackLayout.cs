@@ -46,7 +46,7 @@ internal static class PackLayout
         keys.Add("agilequant.recipe", recipe.ToCanonicalJson(linears is null ? null : linears.WriteChosen));
         keys.Add("agilequant.source_sha256", sourceSha256);
         keys.Add("agilequant.random_weights", shape.RandomWeights);
-        AddOptions(keys, shape, recipe.Precision);
+        AddOptions(keys, shape, recipe.Precision, linears);
         linears?.AddKeys(keys);
         foreach (var (key, value) in source)
         {
@@ -57,8 +57,8 @@ internal static class PackLayout
         return keys;
     }
 
-    /// <summary>The keys of format 2 that follow from the name alone.</summary>
-    private static void AddOptions(GgufMetadata keys, ModelShape shape, Precision precision)
+    /// <summary>The keys of format 2 that follow from the name, but for the layers that prune: those are chosen where there is a text.</summary>
+    private static void AddOptions(GgufMetadata keys, ModelShape shape, Precision precision, CalibratedLinears? linears)
     {
         var options = precision.Options;
         if (options.Probabilities is { } probabilities)
@@ -75,7 +75,7 @@ internal static class PackLayout
         {
             keys.Add("agilequant.prune.mode", "paper");
             keys.Add("agilequant.prune.ratio", (float)options.PruneRatio);
-            keys.Add("agilequant.prune.keep", PruningPlan.KeepShares(shape.Layers, (double)options.PruneRatio));
+            keys.Add("agilequant.prune.keep", linears?.KeepShares ?? PruningPlan.KeepShares(shape.Layers, (double)options.PruneRatio));
         }
 
         if (options.Int8KeyValues)

@@ -13,7 +13,7 @@ public static class Packer
     /// <param name="canonicalGguf">What <see cref="ModelImporter"/> or <see cref="RandomModel"/> wrote.</param>
     /// <param name="recipe">How to quantize.</param>
     /// <param name="destination">Written under a temporary name and renamed when complete.</param>
-    /// <param name="calibration">The text the recipe names; needed when <see cref="Precision.NeedsCalibration"/>.</param>
+    /// <param name="calibration">The text the recipe names; needed when it names one.</param>
     /// <param name="progress">Share of the input that is packed, 0 to 1.</param>
     /// <param name="cancellation">Stops between chunks of rows; nothing is left behind.</param>
     /// <exception cref="ModelFormatException">The input is not a model this version can pack.</exception>
@@ -28,7 +28,7 @@ public static class Packer
             throw new ModelFormatException($"{canonicalGguf}: this is a packed model already; pack the imported model");
         var shape = ModelShape.FromGguf(input);
         var packing = progress;
-        using var linears = recipe.Precision.NeedsCalibration
+        using var linears = recipe.Calibration is not null
             ? CalibratedLinears.Make(input, shape, recipe, calibration!, destination, progress, cancellation)
             : null;
         if (linears is not null)
@@ -114,9 +114,8 @@ public static class Packer
 
     private static void CheckCalibration(PackRecipe recipe, TokenData? calibration)
     {
-        if (!recipe.Precision.NeedsCalibration)
-            return;
-        if (calibration is null || recipe.Calibration is null)
+        var needed = recipe.Precision.NeedsCalibration || recipe.Calibration is not null;
+        if (needed && (calibration is null || recipe.Calibration is null))
             throw PackRecipe.Missing(recipe.Precision);
     }
 

@@ -40,6 +40,9 @@ public sealed record QuantizationExplanation(
     PackRecipe Recipe, int Tokens, IReadOnlyList<LinearExplanation> Linears, IReadOnlyList<LayerExplanation> Layers,
     double Perplexity, double FullPerplexity)
 {
+    /// <summary>How the layers for <c>prune</c> and <c>low</c> were chosen; empty for other recipes.</summary>
+    public IReadOnlyList<SearchExplanation> Searches { get; init; } = [];
+
     /// <summary>Measures a recipe without packing it.</summary>
     /// <param name="canonicalGguf">What <see cref="ModelImporter"/> wrote.</param>
     /// <param name="recipe">A recipe of int weights.</param>

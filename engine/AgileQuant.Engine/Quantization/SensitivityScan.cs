@@ -1,10 +1,12 @@
 using AgileQuant.Engine.Calibration;
+using AgileQuant.Engine.Import;
 
 namespace AgileQuant.Engine.Quantization;
 
 /// <summary>
 /// Which linear inputs <c>mixed</c> keeps at 8-bit activations: those whose 4-bit quantization costs most NLL on the calibration text for
-/// their share of the multiply-adds. Each is raised to 8 bits alone, all others staying at 4.
+/// their share of the multiply-adds. Each is raised to 8 bits alone, all others staying at 4; in large models together with the same
+/// input of neighbouring layers (<see cref="ScanSize"/>).
 /// </summary>
 internal static class SensitivityScan
 {
@@ -17,60 +19,44 @@ internal static class SensitivityScan
     /// <param name="model">The canonical model.</param>
     /// <param name="recipe">With <c>mixed</c>.</param>
     /// <param name="windows">Calibration windows; the beginnings of a few are used.</param>
+    /// <param name="options">Of the probes: how inputs are quantized.</param>
     /// <param name="progress">Share of the inputs that is measured.</param>
     /// <param name="cancellation">Stops between layers.</param>
-    /// <returns>Layer and place of each input to keep, in file order.</returns>
-    public static IReadOnlyList<(int Layer, int Place)> Choose(
-        ModelWeights model, PackRecipe recipe, int[][] windows, IProgress<double>? progress, CancellationToken cancellation)
+    /// <returns>Layer and place of each input to keep, in file order, and how it was measured.</returns>
+    public static (IReadOnlyList<(int Layer, int Place)> Kept, ScanSize Size) Choose(
+        ModelWeights model, PackRecipe recipe, int[][] windows, CalibratorOptions options, IProgress<double>? progress, CancellationToken cancellation)
     {
-        var few = Enumerable.Range(0, Math.Min(Windows, windows.Length))
-            .Select(i => windows[(int)((long)i * windows.Length / Math.Min(Windows, windows.Length))])
-            .Select(ids => ids[..Math.Min(Context, ids.Length)]).ToArray();
-        var options = new CalibratorOptions { WithoutGptq = true, QuantizedOnly = true };
-        var (plan, all4) = Measure(options);
-        options = options with { Inputs = plan.Inputs };
-        var gains = new List<(int Layer, int Place, double Gain, double Cost)>();
-        var costs = Costs(model.Shape);
-        for (var layer = 0; layer < model.Shape.Layers; layer++)
-        {
-            for (var place = 0; place < costs.Length; place++)
-            {
-                cancellation.ThrowIfCancellationRequested();
-                gains.Add((layer, place, all4 - Measure(options with { Kept = [(layer, place)] }).Nll, costs[place]));
-                progress?.Report((double)gains.Count / (model.Shape.Layers * costs.Length));
-            }
-        }
-
-        return Pick(gains, Budget * model.Shape.Layers * costs.Sum());
-
-        (QuantizationPlan Plan, double Nll) Measure(CalibratorOptions with)
-        {
-            var calibrator = new Calibrator(model, recipe, few, with, _ => { });
-            var found = calibrator.Run(null, cancellation);
-            return (found, calibrator.Score(Enumerable.Range(0, few.Length)).Quantized.Average(w => w.Average(x => (double)x)));
-        }
+        var shape = model.Shape;
+        var size = ScanSize.ForMixed(shape, Math.Min(Windows, windows.Length), Math.Min(Context, windows[0].Length));
+        var groups = Groups(shape, size.LayersTogether);
+        var variants = groups.Select(g => (g[0].Layer, options with { Kept = g })).Append((shape.Layers, options));
+        var nlls = new Probe(model, recipe, Probe.Few(windows, size.Windows, size.Context), options).Measure([.. variants], progress, cancellation);
+        var costs = LayerCosts.Of(shape);
+        var gains = groups.Select((g, i) => (g, nlls[^1] - nlls[i], g.Sum(input => costs[input.Place])));
+        return (Pick(gains, Budget * shape.Layers * costs.Sum()), size);
     }
 
     /// <summary>The most gain for its cost first, as long as it fits; nothing that gains nothing.</summary>
     internal static IReadOnlyList<(int Layer, int Place)> Pick(
-        IEnumerable<(int Layer, int Place, double Gain, double Cost)> inputs, double budget)
+        IEnumerable<(IReadOnlyList<(int Layer, int Place)> Group, double Gain, double Cost)> groups, double budget)
     {
         var kept = new List<(int Layer, int Place)>();
-        foreach (var input in inputs.Where(i => i.Gain > 0).OrderByDescending(i => i.Gain / i.Cost).ThenBy(i => i.Layer).ThenBy(i => i.Place))
+        foreach (var (group, _, cost) in groups.Where(g => g.Gain > 0).OrderByDescending(g => g.Gain / g.Cost).ThenBy(g => g.Group[0]))
         {
-            if (input.Cost > budget)
+            if (cost > budget)
                 continue;
-            budget -= input.Cost;
-            kept.Add((input.Layer, input.Place));
+            budget -= cost;
+            kept.AddRange(group);
         }
 
         return [.. kept.Order()];
     }
 
-    /// <summary>Multiply-adds a token behind each input of a layer.</summary>
-    private static double[] Costs(Import.ModelShape shape)
-    {
-        double dim = shape.Dimension, kv = (double)shape.KvHeads * shape.HeadDimension, ffn = shape.FeedForward;
-        return [dim * (dim + 2 * kv), dim * dim, dim * ffn * (shape.Activation == Import.ActivationKind.SwiGlu ? 2 : 1), ffn * dim];
-    }
+    /// <summary>Each input of so many neighbouring layers, in file order.</summary>
+    internal static IReadOnlyList<IReadOnlyList<(int Layer, int Place)>> Groups(ModelShape shape, int together) =>
+    [
+        .. from first in Enumerable.Range(0, shape.Layers).Where(l => l % together == 0)
+           from place in Enumerable.Range(0, QuantizationPlan.InputNames.Length)
+           select Enumerable.Range(first, Math.Min(together, shape.Layers - first)).Select(layer => (layer, place)).ToList(),
+    ];
 }

@@ -11,7 +11,9 @@ namespace AgileQuant.Engine.Quantization;
 internal sealed class TripChooser
 {
     private const int MostExponent = 15;
-    private const int MostSamples = 1024;
+
+    /// <summary>Tokens that candidates are compared on.</summary>
+    public const int DefaultSamples = 1024;
 
     private readonly int _inputs;
     private readonly float[] _samples; // [rows][inputs]
@@ -25,11 +27,12 @@ internal sealed class TripChooser
     /// <param name="linears">That read it.</param>
     /// <param name="format">Of their weights.</param>
     /// <param name="limit">Largest absolute activation.</param>
-    public TripChooser(float[][] windows, IReadOnlyList<DenseLinear> linears, WeightFormat format, int limit)
+    /// <param name="samples">Tokens that candidates are compared on, at most.</param>
+    public TripChooser(float[][] windows, IReadOnlyList<DenseLinear> linears, WeightFormat format, int limit, int samples = DefaultSamples)
     {
         (_inputs, _linears, _format, _limit) = (linears[0].Inputs, linears, format, limit);
         var all = windows.SelectMany(w => Enumerable.Range(0, w.Length / _inputs).Select(r => (Window: w, Row: r))).ToList();
-        _rows = Math.Min(MostSamples, all.Count);
+        _rows = Math.Min(samples, all.Count);
         _samples = new float[_rows * _inputs];
         for (var i = 0; i < _rows; i++)
         {

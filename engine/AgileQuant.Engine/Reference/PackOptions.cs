@@ -14,11 +14,14 @@ internal sealed class PackOptions
 
     public required ProbabilityFormat Probabilities { get; init; }
 
-    /// <summary>Importance below which a token carries 4-bit activations, <c>[layers]</c>; empty: none does.</summary>
-    public required float[] LowThresholds { get; init; }
+    /// <summary>The id that a prompt begins with; null: thresholds are the same for all prompts.</summary>
+    public int? StartToken { get; init; }
 
-    /// <summary>Importance below which a token leaves, <c>[layers]</c>; empty: none does.</summary>
-    public required float[] PruneThresholds { get; init; }
+    /// <summary>Importance below which a token carries 4-bit activations, <c>[2][layers]</c>, the second of prompts with another start; empty: none does.</summary>
+    public required float[][] LowThresholds { get; init; }
+
+    /// <summary>Importance below which a token leaves, <c>[2][layers]</c>, the second of prompts with another start; empty: none does.</summary>
+    public required float[][] PruneThresholds { get; init; }
 
     /// <summary>The paper's way: share of the rows that stay, <c>[layers]</c>; empty: another way or none.</summary>
     public required float[] PruneKeep { get; init; }
@@ -46,8 +49,9 @@ internal sealed class PackOptions
                 "uniform" => ProbabilityFormat.Uniform,
                 var other => throw Bad($"agilequant.probabilities is '{other}'"),
             },
-            LowThresholds = PerLayer("agilequant.low.thresholds", keys.Contains("agilequant.low.ratio") || keys.Contains("agilequant.low.thresholds")),
-            PruneThresholds = PerLayer("agilequant.prune.thresholds", mode == "threshold"),
+            StartToken = keys.Integer("agilequant.start_token"),
+            LowThresholds = Thresholds("agilequant.low.thresholds", keys.Contains("agilequant.low.ratio") || keys.Contains("agilequant.low.thresholds")),
+            PruneThresholds = Thresholds("agilequant.prune.thresholds", mode == "threshold"),
             PruneKeep = PerLayer("agilequant.prune.keep", mode == "paper"),
             KvBits = keys.Integer("agilequant.kv_bits") ?? 16,
             GroupSize = keys.Integer("agilequant.group_size") ?? 0,
@@ -65,6 +69,12 @@ internal sealed class PackOptions
             return limits.Length == 4 * shape.Layers && limits.All(l => l is 7 or 127)
                 ? Array.ConvertAll(limits, l => (int)l)
                 : throw Bad($"agilequant.activation_limits must hold 7 or 127, {4 * shape.Layers} values");
+        }
+
+        float[][] Thresholds(string key, bool needed)
+        {
+            var first = PerLayer(key, needed);
+            return [first, keys.Contains(key + "_other") ? PerLayer(key + "_other", needed) : first];
         }
 
         float[] PerLayer(string key, bool needed)

@@ -12,6 +12,7 @@ namespace AgileQuant.Engine;
 public sealed class ReferenceModel
 {
     private readonly ModelShape _shape;
+    private readonly int? _startToken;
     private readonly float[] _embedding; // [vocabulary][embedding width]
     private readonly float[] _positions; // [context][dimension], empty where positions are not learned
     private readonly Linear? _embeddingIn;
@@ -26,6 +27,7 @@ public sealed class ReferenceModel
         _shape = shape;
         Precision = precision;
         var options = PackOptions.Read(pack, shape);
+        _startToken = options.StartToken;
         _embedding = pack.ReadFloats(pack.Tensor("token_embd.weight"));
         _positions = shape.Positions == PositionKind.Learned ? pack.ReadFloats(pack.Tensor("position_embd.weight")) : [];
         var ropeFactors = pack.Find("rope_freqs.weight") is { } factors ? pack.ReadFloats(factors) : [];
@@ -114,6 +116,7 @@ public sealed class ReferenceModel
             Stream = Embed(ids[t], t),
             Position = t,
             IsProtected = t == 0 || t == all.Length - 1,
+            IsOtherStart = _startToken is { } start && ids[0] != start,
         });
         var rows = all;
         foreach (var layer in _layers)

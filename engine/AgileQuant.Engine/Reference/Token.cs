@@ -12,6 +12,9 @@ internal sealed class Token
     /// <summary>The start token and the last token of a prompt are never low and never leave.</summary>
     public required bool IsProtected { get; init; }
 
+    /// <summary>Its prompt does not begin with the start token that the pack names: other thresholds hold.</summary>
+    public bool IsOtherStart { get; init; }
+
     /// <summary>Carries 4-bit activations from here on.</summary>
     public bool IsLow { get; set; }
 

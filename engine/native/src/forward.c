@@ -194,6 +194,7 @@ bool aq_session_forward(struct aq_session *s, const int32_t *ids, size_t count, 
     if (m->prune == AQ_PRUNE_PAPER && pass != AQ_GENERATED && (pass == AQ_PROMPT || s->position > 0))
         return aq_fail(err, "plan", "a pack that prunes as in the paper takes a prompt in one piece only");
     s->rows = count;
+    if (s->position == 0) s->other_start = m->start_token != UINT64_MAX && (uint64_t)ids[0] != m->start_token;
     aq_selection_begin(s, pass);
     if (!embed(s, ids, count, err)) return false;
     for (size_t i = 0; i < m->layers; i++) {

@@ -39,8 +39,9 @@ struct aq_layer {
     struct aq_matrix o, gate, up, down;
     struct aq_input input[AQ_PLACES];
     int limit[AQ_PLACES]; // largest absolute quantized activation: 127 or 7
-    float low_below;      // importance below which a token has 4-bit activations from here on; 0: none
-    float prune_below;    // threshold: importance below which a token leaves; 0: none
+    // Importance below which a token has 4-bit activations from here on; 0: none. [1] of prompts with another start
+    float low_below[2];
+    float prune_below[2]; // threshold: importance below which a token leaves; 0: none
     float keep;           // paper: share of the rows that stay; 1: all
 };
 
@@ -57,8 +58,9 @@ struct aq_model {
     double rope_base;
     enum aq_probabilities probabilities;
     enum aq_prune prune;
-    bool low;     // some layer has 4-bit tokens
-    bool int8_kv; // keys and values in int8
+    uint64_t start_token; // thresholds [0] are of prompts that begin with it, [1] of others; UINT64_MAX: both are one
+    bool low;             // some layer has 4-bit tokens
+    bool int8_kv;         // keys and values in int8
 
     const uint16_t *embedding; // F16, of bf16 packs BF16, [vocab][width], in the file
     const uint16_t *positions; // F16 [context][dim], in the file, or NULL

@@ -41,11 +41,23 @@ static bool read_probabilities(struct aq_model *m, struct aq_error *err) {
     return aq_fail(err, "model-unsupported", "%s is none of fp32, log2, uniform", key);
 }
 
+// Two sets, the second of prompts that do not begin with the start token; absent: the first.
+static bool read_thresholds(struct aq_model *m, const char *key, const char *other, size_t offset,
+                            struct aq_error *err) {
+    if (!read_per_layer(m, key, true, 1e6f, offset, err)) return false;
+    for (size_t i = 0; i < m->layers; i++) {
+        float *thresholds = (float *)(void *)((uint8_t *)&m->layer[i] + offset);
+        thresholds[1] = thresholds[0];
+    }
+    return read_per_layer(m, other, false, 1e6f, offset + sizeof(float), err);
+}
+
 static bool read_low(struct aq_model *m, struct aq_error *err) {
     m->low = aq_gguf_find(&m->file, "agilequant.low.ratio") || aq_gguf_find(&m->file, "agilequant.low.thresholds");
     if (m->low && !aq_model_quantized(m))
         return aq_fail(err, "model-corrupt", "4-bit tokens need a precision with integer activations");
-    return read_per_layer(m, "agilequant.low.thresholds", m->low, 1e6f, offsetof(struct aq_layer, low_below), err);
+    return !m->low || read_thresholds(m, "agilequant.low.thresholds", "agilequant.low.thresholds_other",
+                                      offsetof(struct aq_layer, low_below), err);
 }
 
 static bool read_prune(struct aq_model *m, struct aq_error *err) {
@@ -56,8 +68,8 @@ static bool read_prune(struct aq_model *m, struct aq_error *err) {
         return aq_fail(err, "model-unsupported", "%s is neither threshold nor paper", key);
     m->prune = paper ? AQ_PRUNE_PAPER : AQ_PRUNE_THRESHOLD;
     return paper ? read_per_layer(m, "agilequant.prune.keep", true, 1.0f, offsetof(struct aq_layer, keep), err)
-                 : read_per_layer(m, "agilequant.prune.thresholds", true, 1e6f, offsetof(struct aq_layer, prune_below),
-                                  err);
+                 : read_thresholds(m, "agilequant.prune.thresholds", "agilequant.prune.thresholds_other",
+                                   offsetof(struct aq_layer, prune_below), err);
 }
 
 bool aq_model_read_options(struct aq_model *m, struct aq_error *err) {
@@ -67,5 +79,9 @@ bool aq_model_read_options(struct aq_model *m, struct aq_error *err) {
         (!aq_gguf_uint(&m->file, "agilequant.kv_bits", &kv_bits) || (kv_bits != 8 && kv_bits != 16)))
         return aq_fail(err, "model-unsupported", "agilequant.kv_bits is neither 8 nor 16");
     m->int8_kv = kv_bits == 8;
+    m->start_token = UINT64_MAX;
+    if (aq_gguf_find(&m->file, "agilequant.start_token") &&
+        !aq_gguf_uint(&m->file, "agilequant.start_token", &m->start_token))
+        return aq_fail(err, "model-corrupt", "agilequant.start_token is no whole number");
     return read_limits(m, err) && read_probabilities(m, err) && read_low(m, err) && read_prune(m, err);
 }

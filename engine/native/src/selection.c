@@ -35,7 +35,7 @@ void aq_selection_low(struct aq_session *s, const struct aq_layer *layer) {
     if (!s->model->low || s->pass == AQ_GENERATED) return;
     for (size_t slot = 0; slot < s->active; slot++) {
         size_t token = s->token[slot];
-        if (!is_protected(s, token) && s->importance[slot] < layer->low_below) s->is_low[token] = true;
+        if (!is_protected(s, token) && s->importance[slot] < layer->low_below[s->other_start]) s->is_low[token] = true;
     }
     size_t next = 0;
     for (int low = 0; low < 2; low++) {
@@ -71,7 +71,7 @@ static void leave_below(struct aq_session *s, float threshold) {
 
 void aq_selection_leave(struct aq_session *s, const struct aq_layer *layer) {
     enum aq_prune prune = s->model->prune;
-    if (prune == AQ_PRUNE_THRESHOLD) leave_below(s, layer->prune_below);
+    if (prune == AQ_PRUNE_THRESHOLD) leave_below(s, layer->prune_below[s->other_start]);
     if (prune == AQ_PRUNE_PAPER && s->pass != AQ_GENERATED) leave_share(s, layer->keep);
     if (s->first) {
         size_t next = 0, high = s->active - s->low_rows;

@@ -39,6 +39,7 @@ struct aq_session {
     // 4-bit tokens are the tokens too. Attention has the `active` tokens in their order. Its output linear has the same
     // rows, the low ones last; the feed-forward those that stay, low ones last.
     enum aq_pass pass;
+    bool other_start; // the prompt does not begin with the model's start token
     size_t active, low_rows, feed_rows, feed_low;
     uint32_t *token;         // [chunk] of an attention slot
     uint32_t *order;         // [chunk] attention slot of an output slot

@@ -77,7 +77,8 @@ internal static class QuantizeCommand
                 ? pack.Explanation ?? QuantizationExplanation.Of(model.Path, recipe, text!, calibration!, cancellation: ct)
                 : null;
             return new QuantizeReport(request.Output, pack.Precision.ToString(), pack.Sha256, pack.Bytes, recipe.ToCanonicalJson(),
-                explanation is null ? null : new Explained(explanation.Tokens, explanation.Linears, explanation.Layers, explanation.Perplexity, explanation.FullPerplexity));
+                explanation is null ? null : new Explained(
+                    explanation.Tokens, explanation.Linears, explanation.Layers, explanation.Searches, explanation.Perplexity, explanation.FullPerplexity));
         }
         catch (Exception e) when (e is CalibrationException or ModelFormatException or ArgumentOutOfRangeException)
         {
@@ -91,6 +92,8 @@ internal static class QuantizeCommand
         {
             io.Out.Write(Linears(explanation));
             io.Out.Write(Layers(explanation));
+            foreach (var search in explanation.Searches)
+                io.Out.Write(Search(search));
             io.Say($"calibration text: perplexity {explanation.Perplexity:0.0000}, in fp32 {explanation.FullPerplexity:0.0000} "
                 + $"({explanation.Perplexity / explanation.FullPerplexity - 1:+0.00%;-0.00%}); measured on {explanation.Tokens} tokens");
         }
@@ -120,6 +123,14 @@ internal static class QuantizeCommand
         return table;
     }
 
+    private static Table Search(SearchExplanation search)
+    {
+        var table = Tables.New($"Layers for {search.What}", $"NLL lost on {search.Ids} ids", search.What == "low" ? "4-bit work" : "Work left", "");
+        foreach (var o in search.Options)
+            table.AddRow(Tables.Cells(o.Layers, $"{o.Loss:+0.0000;-0.0000}", $"{o.Work:0.0%}", o.Chosen ? "chosen" : ""));
+        return table;
+    }
+
     private sealed record Request(string Model, Precision Precision, string? Calibration, int Group, int Windows, bool Explain, string Output);
 }
 
@@ -128,4 +139,5 @@ internal sealed record QuantizeReport(string File, string Precision, string Sha2
 
 /// <summary>A <see cref="QuantizationExplanation"/> without its recipe, which stands beside it as canonical JSON.</summary>
 internal sealed record Explained(
-    int Tokens, IReadOnlyList<LinearExplanation> Linears, IReadOnlyList<LayerExplanation> Layers, double Perplexity, double FullPerplexity);
+    int Tokens, IReadOnlyList<LinearExplanation> Linears, IReadOnlyList<LayerExplanation> Layers, IReadOnlyList<SearchExplanation> Searches,
+    double Perplexity, double FullPerplexity);

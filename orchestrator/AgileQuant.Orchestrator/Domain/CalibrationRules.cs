@@ -14,10 +14,10 @@ internal static class CalibrationRules
     public static PlannableDataset? Find(MatrixSpec spec, IReadOnlyList<string> precisions, Catalogue catalogue, List<string> warnings)
     {
         var needing = precisions.Where(p => Precision.Parse(p).NeedsCalibration).ToList();
-        if (needing.Count == 0)
+        if (needing.Count == 0 && (spec.Calibration is null || !precisions.Any(PrecisionNames.UsesCalibration)))
         {
             if (spec.Calibration is not null)
-                warnings.Add($"The calibration text {spec.Calibration} is not used: none of these precisions needs one.");
+                warnings.Add($"The calibration text {spec.Calibration} is not used: none of these precisions chooses anything by one.");
             return null;
         }
 
@@ -55,7 +55,7 @@ internal static class CalibrationRules
         if (!model.HasTokenizer)
         {
             throw new UserErrorException(
-                $"Model {model.Name} came without a tokenizer, so it cannot read the calibration text that {precisions.First(p => Precision.Parse(p).NeedsCalibration)} needs: "
+                $"Model {model.Name} came without a tokenizer, so it cannot read the calibration text that {precisions.First(PrecisionNames.UsesCalibration)} is to be calibrated on: "
                 + "import it with one, or leave out the precisions that need calibration.");
         }
     }

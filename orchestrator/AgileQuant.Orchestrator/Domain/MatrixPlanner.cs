@@ -115,7 +115,7 @@ public static class MatrixPlanner
             Runs.AddRange(runs);
             foreach (var run in runs)
                 _packs.Add(new PlannedPack(model.Id, run.Precision));
-            if (calibration is not null && wanted.Any(PrecisionNames.NeedsCalibration))
+            if (calibration is not null && wanted.Any(PrecisionNames.UsesCalibration))
             {
                 CalibrationRules.CheckModel(model, wanted, Warn);
                 _tokens.Add(new PlannedTokens(model.Id, calibration.Id));

@@ -8,20 +8,22 @@ public static class PackMemory
     private const long Reserve = 256L << 20;
 
     /// <summary>
-    /// An upper estimate in bytes. Plain packs stream chunks of rows. Calibration keeps, layer by layer, the residual streams of all windows
-    /// before and after the layer (fp32), the layer's weights in fp32 twice, for GPTQ a matrix of second moments of the widest
-    /// input in fp64 with its factor, and the activations of a window.
+    /// An upper estimate in bytes, what the calibrator holds at its widest (docs/quantization.md, "The pass"). Plain packs stream chunks of
+    /// rows. Calibration keeps, for all windows in fp32, two residual streams, two inputs of a place and what two passes make of them; the
+    /// weights of a place as they were and as they were rounded, and three more of one linear while GPTQ works on it; its statistics in fp64
+    /// with their factors; at the end the output head twice.
     /// </summary>
     public static long Needed(ModelShape shape, bool calibrated, int windows = CalibrationText.DefaultWindows, int context = CalibrationText.DefaultContext)
     {
         if (!calibrated)
             return Reserve;
-        long dim = shape.Dimension, inner = shape.FeedForward, widest = Math.Max(dim, inner);
-        var streams = 2L * windows * context * dim * sizeof(float);
-        var weights = 2L * ((4 * dim * dim) + (3 * dim * inner)) * sizeof(float);
-        var moments = 2L * widest * widest * sizeof(double);
-        var activations = context * ((6 * dim) + (3 * inner) + ((long)shape.Heads * context)) * sizeof(float);
-        return streams + weights + moments + activations + Reserve;
+        long dim = shape.Dimension, inner = shape.FeedForward, widest = Math.Max(dim, inner), rows = (long)windows * context;
+        var streams = rows * ((4 * dim) + (2 * widest)) * sizeof(float);
+        var weights = ((2 * 2) + 3) * Math.Max(dim * inner, dim * dim) * sizeof(float);
+        var moments = widest * widest * ((5 * sizeof(double)) + sizeof(float));
+        var head = 2L * shape.VocabularySize * dim * sizeof(float);
+        var activations = Environment.ProcessorCount * context * ((6 * dim) + (6 * inner) + (2L * context)) * sizeof(float);
+        return streams + Math.Max(weights + moments, head) + activations + Reserve;
     }
 
     /// <summary>Null when it fits; else what to do.</summary>

@@ -20,11 +20,11 @@ public sealed record PackOrder(string Text)
 
     /// <param name="precision">The pack's precision.</param>
     /// <param name="groupSize">Of int4 weights.</param>
-    /// <param name="calibrationSha256">SHA-256 of the calibration text; not needed by most precisions.</param>
+    /// <param name="calibrationSha256">SHA-256 of the calibration text, if there is one; not needed by most precisions.</param>
     /// <exception cref="ArgumentNullException">The precision needs a calibration text.</exception>
     public static PackOrder For(Precision precision, int groupSize, string? calibrationSha256)
     {
-        if (!precision.NeedsCalibration)
+        if (!precision.NeedsCalibration && (calibrationSha256 is null || !precision.UsesCalibration))
             return new PackOrder(PackRecipe.For(precision, groupSize).ToCanonicalJson());
         ArgumentNullException.ThrowIfNull(calibrationSha256);
         var buffer = new ArrayBufferWriter<byte>();
@@ -37,7 +37,7 @@ public sealed record PackOrder(string Text)
             if (precision.WeightBits == 4)
                 json.WriteNumber("group_size", groupSize);
             json.WriteString("precision", precision.ToString());
-            json.WriteNumber("version", 1);
+            json.WriteNumber("version", PackRecipe.VersionOf(calibrated: true));
             json.WriteEndObject();
         }
 

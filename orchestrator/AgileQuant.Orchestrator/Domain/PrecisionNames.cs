@@ -52,6 +52,9 @@ public static class PrecisionNames
     /// <summary>Packing it needs a calibration text. False for a name that does not exist.</summary>
     public static bool NeedsCalibration(string name) => Precision.TryParse(name, out var precision) && precision.NeedsCalibration;
 
+    /// <summary>Packing it uses a calibration text when there is one. False for a name that does not exist.</summary>
+    public static bool UsesCalibration(string name) => Precision.TryParse(name, out var precision) && precision.UsesCalibration;
+
     /// <summary>By base, then with fewer options first: the order of tables without a spec's own.</summary>
     public static IEnumerable<T> InOrder<T>(IEnumerable<T> items, Func<T, string> name) => items
         .OrderBy(i => Array.IndexOf(Bases, Base(name(i))) is >= 0 and var at ? at : Bases.Length)

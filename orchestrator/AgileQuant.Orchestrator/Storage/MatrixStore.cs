@@ -178,7 +178,7 @@ public sealed class MatrixStore(Database database)
         {
             var precision = Precision.Parse(pack.Precision);
             var order = PackOrder.For(precision, plan.GroupSize, plan.Calibration?.Sha256);
-            var calibration = precision.NeedsCalibration ? tokens[new PlannedTokens(pack.ModelId, plan.Calibration!.Id)] : (Guid?)null;
+            var calibration = plan.Calibration is not null && precision.UsesCalibration ? tokens[new PlannedTokens(pack.ModelId, plan.Calibration!.Id)] : (Guid?)null;
             var id = await connection.QuerySingleAsync<Guid>(
                 """
                 insert into pack (id, model_id, precision, recipe, recipe_sha, calibration_id)

@@ -28,31 +28,53 @@ internal static class NativeScores
     public static float[][] OfEngine(NativeEngine engine, string model, string precision, PerplexityConvention convention, int windows) =>
         RunJob(engine, "auto", model, convention, windows, [precision])[precision];
 
+    /// <summary>Survivors of a pack that prunes, on whatever the engine thinks best.</summary>
+    /// <param name="engine">The engine.</param>
+    /// <param name="precision">Of the pack.</param>
+    /// <param name="pack">The pack.</param>
+    /// <param name="tokens">Token file.</param>
+    /// <param name="convention">How windows are cut.</param>
+    /// <param name="windows">The first so many.</param>
+    /// <returns><c>[windows * targets]</c>, 1 where the position that predicts the target stayed.</returns>
+    public static byte[] Survivors(
+        NativeEngine engine, string precision, string pack, string tokens, PerplexityConvention convention, int windows)
+    {
+        using var root = new TemporaryFolder();
+        Run(root, engine, "auto", [(precision, pack)], tokens, convention, windows);
+        return File.ReadAllBytes(root.File("jobs/test/survivors-0.u8"));
+    }
+
     private static Dictionary<string, float[][]> RunJob(
         NativeEngine engine, string isa, string model, PerplexityConvention convention, int windows, string[] precisions)
     {
         using var root = new TemporaryFolder();
-        Directory.CreateDirectory(root.File("store"));
-        Directory.CreateDirectory(root.File("jobs/test"));
-        var lines = new List<string> { "agilequant-plan 1", "attempt test", "kind perplexity", "threads 2", $"isa {isa}" };
-        lines.Add(string.Create(CultureInfo.InvariantCulture, $"context {convention.N}"));
-        lines.Add(string.Create(CultureInfo.InvariantCulture, $"ubatch {convention.N / 2}"));
-        lines.AddRange(precisions.Select(p => $"pack {p} {Store(root, Packs.Pack(model, p))}"));
-        lines.Add($"tokens {Store(root, Packs.TokenFilePath(model))}");
-        lines.Add(string.Create(CultureInfo.InvariantCulture, $"convention {convention.Kind} {convention.N}"));
-        lines.Add(string.Create(CultureInfo.InvariantCulture, $"windows 0 {windows}"));
-        lines.AddRange(["telemetry-ms 500", "warmup-max 1", "target-spread 0.5"]);
-        lines.AddRange(precisions.Select((p, i) => $"block {i} {p} perplexity 1 1"));
-        File.WriteAllText(root.File("jobs/test/plan"), string.Concat(lines.Select(l => l + "\n")));
-
-        engine.Run("run", "--root", root.Path, "--job", "test");
-
+        Run(root, engine, isa, [.. precisions.Select(p => (p, Packs.Pack(model, p)))], Packs.TokenFilePath(model), convention, windows);
         return precisions.Select((p, i) => (p, i)).ToDictionary(x => x.p, x =>
         {
             var values = MemoryMarshal.Cast<byte, float>(File.ReadAllBytes(root.File($"jobs/test/nll-{x.i}.f32"))).ToArray();
             values.Length.ShouldBe(windows * convention.Targets);
             return values.Chunk(convention.Targets).ToArray();
         });
+    }
+
+    private static void Run(
+        TemporaryFolder root, NativeEngine engine, string isa, (string Precision, string Path)[] packs, string tokens,
+        PerplexityConvention convention, int windows)
+    {
+        Directory.CreateDirectory(root.File("store"));
+        Directory.CreateDirectory(root.File("jobs/test"));
+        var lines = new List<string> { "agilequant-plan 1", "attempt test", "kind perplexity", "threads 2", $"isa {isa}" };
+        lines.Add(string.Create(CultureInfo.InvariantCulture, $"context {convention.N}"));
+        lines.Add(string.Create(CultureInfo.InvariantCulture, $"ubatch {convention.N / 2}"));
+        lines.AddRange(packs.Select(p => $"pack {p.Precision} {Store(root, p.Path)}"));
+        lines.Add($"tokens {Store(root, tokens)}");
+        lines.Add(string.Create(CultureInfo.InvariantCulture, $"convention {convention.Kind} {convention.N}"));
+        lines.Add(string.Create(CultureInfo.InvariantCulture, $"windows 0 {windows}"));
+        lines.AddRange(["telemetry-ms 500", "warmup-max 1", "target-spread 0.5"]);
+        lines.AddRange(packs.Select((p, i) => $"block {i} {p.Precision} perplexity 1 1"));
+        File.WriteAllText(root.File("jobs/test/plan"), string.Concat(lines.Select(l => l + "\n")));
+
+        engine.Run("run", "--root", root.Path, "--job", "test");
     }
 
     private static string Store(TemporaryFolder root, string path)

@@ -63,11 +63,33 @@ public sealed class CalibratedPackTests : IDisposable
 
         var explanation = QuantizationExplanation.Of(path, recipe, text, recipe.Calibration!, cancellation: TestContext.Current.CancellationToken);
 
-        explanation.Layers.Select(l => l.RowShare).ShouldBe([1, 1, 0.8, 0.64], 0.02);
-        explanation.Layers[0].LowShare.ShouldBe(0.5, 0.03);
+        explanation.Layers[^1].RowShare.ShouldBe(0.64, 0.02);
+        explanation.Layers.Average(l => l.LowShare).ShouldBe(0.5, 0.04);
+        explanation.Searches.Select(s => s.What).ShouldBe(["prune", "low"]);
+        foreach (var search in explanation.Searches)
+            search.Options.Single(o => o.Chosen).Loss.ShouldBe(search.Options.Min(o => o.Loss));
         explanation.Linears.Count.ShouldBe(4 * 7);
         explanation.Linears.ShouldAllBe(l => l.RelativeError >= 0 && l.RelativeError < 1 && l.Bytes > 0);
         explanation.Perplexity.ShouldBeGreaterThan(1);
+    }
+
+    [Theory]
+    [InlineData("w8a8+prune0.36", "agilequant.prune.thresholds")]
+    [InlineData("w8a8+prune-paper0.36", "agilequant.prune.keep")]
+    public void The_layers_that_were_chosen_to_prune_are_in_the_pack_and_its_recipe(string precision, string key)
+    {
+        var (path, _) = new TinyModel { Layers = 4 }.Import(_folder, "tiny");
+        var (text, recipe) = Recipe(precision);
+
+        var result = Packer.Pack(path, recipe, _folder.File("a.gguf"), text, cancellation: TestContext.Current.CancellationToken);
+
+        using var pack = GgufFile.Open(_folder.File("a.gguf"));
+        pack.Metadata.TryGet<float[]>(key, out var values).ShouldBeTrue();
+        using var written = JsonDocument.Parse(pack.Metadata.Text("agilequant.recipe")!);
+        var keep = written.RootElement.GetProperty("chosen").GetProperty("prune_keep").EnumerateArray().Select(k => k.GetSingle()).ToArray();
+        keep.Aggregate((a, b) => a * b).ShouldBe(0.64f, 1e-4f);
+        values.Select(v => key.EndsWith("keep", StringComparison.Ordinal) ? v < 1 : v > 0).ShouldBe(keep.Select(k => k < 1));
+        result.Explanation!.Searches.Single().Options.Single(o => o.Chosen).Layers.ShouldStartWith($"{Array.FindIndex(keep, k => k < 1)}-");
     }
 
     [Fact]

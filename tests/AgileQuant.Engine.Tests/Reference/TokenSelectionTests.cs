@@ -120,8 +120,8 @@ public sealed class TokenSelectionTests
         {
             ActivationLimits = [],
             Probabilities = ProbabilityFormat.Full,
-            LowThresholds = [low],
-            PruneThresholds = [prune],
+            LowThresholds = [[low], [low]],
+            PruneThresholds = [[prune], [prune]],
             PruneKeep = [keep],
             KvBits = 16,
         }, 0);
