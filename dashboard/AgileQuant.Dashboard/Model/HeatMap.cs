@@ -88,7 +88,7 @@ internal static class HeatMap
             + "deviation in percent of the median. Colour compares within one table.",
         Metric.PerplexityDelta =>
             "exp(mean difference of the negative log-likelihood to fp16) − 1 over identical windows, paired by token, its standard error "
-            + "clustered by window. Lower is better; 0 is as good as fp16.",
+            + "clustered by window. Lower is better; 0 is as good as fp16. Of the whole text once a node has scored it, until then of the board's windows.",
         _ => "exp of the mean negative log-likelihood by the named convention over the named windows; ± is its standard error. "
             + "Compare only figures with the same name.",
     };
@@ -159,28 +159,29 @@ internal static class HeatMap
 
     private static HeatCell? PerplexityCell(RunSummaryView run, Metric metric)
     {
-        if (run.Perplexity is not { } perplexity)
+        if (Quality.Of(run) is not { } quality)
         {
             return null;
         }
 
-        var value = Format.Perplexity(perplexity.Value);
+        var value = Format.Perplexity(quality.Value);
         if (metric is Metric.Perplexity)
         {
-            var error = perplexity.StandardError is { } se ? $"± {Format.Number(se)}" : null;
-            return new(run, value, error, CellTone.Value, $"{perplexity.Name}: {value} {error}", perplexity.Value, null);
+            var error = quality.StandardError is { } se ? Format.Number(se) : null;
+            return new(run, value, quality.Detail(error), CellTone.Value, $"{quality.Name}: {value}{(error is null ? "" : $" ± {error}")}.{quality.OnBoard}", quality.Value, null);
         }
 
-        if (perplexity.DeltaPercent is not { } delta)
+        if (quality.DeltaPercent is not { } delta)
         {
             return PrecisionNames.IsBaseline(run.Precision)
-                ? new(run, value, "baseline", CellTone.Baseline, $"The baseline: {perplexity.Name} is {value}.", null, null)
-                : new(run, "no baseline", value, CellTone.NotApplicable, $"{perplexity.Name} is {value}; fp16 on the same windows is not there to compare with.", null, null);
+                ? new(run, value, "baseline", CellTone.Baseline, $"The baseline: {quality.Name} is {value}.{quality.OnBoard}", null, null)
+                : new(run, "no baseline", value, CellTone.NotApplicable, $"{quality.Name} is {value}; fp16 on the same windows is not there to compare with.", null, null);
         }
 
-        var spread = perplexity.DeltaStandardErrorPercent is { } deltaError ? $"± {Format.Spread(deltaError)}" : null;
-        return new(run, Format.SignedPercent(delta), spread, CellTone.Value,
-            $"{perplexity.Name}: {value}, {Format.SignedPercent(delta)} {spread} against fp16 on the same windows, all tokens.{Words.Survivors(perplexity.Survivors)}", delta, null);
+        var spread = quality.DeltaStandardErrorPercent is { } deltaError ? Format.Spread(deltaError) : null;
+        return new(run, Format.SignedPercent(delta), quality.Detail(spread), CellTone.Value,
+            $"{quality.Name}: {value}, {Format.SignedPercent(delta)}{(spread is null ? "" : $" ± {spread}")} against fp16 on the same windows, all tokens."
+            + $"{Words.Survivors(quality.Survivors)}{quality.OnBoard}", delta, null);
     }
 
     private static HeatCell StateCell(RunSummaryView run, Metric metric)

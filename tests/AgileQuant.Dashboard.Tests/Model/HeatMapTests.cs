@@ -69,9 +69,27 @@ public sealed class HeatMapTests
         speed.Explanation.ShouldContain("83% of the rows were computed");
 
         var run = Run(RunState.Complete);
-        var delta = HeatMap.Cell(run with { Perplexity = run.Perplexity! with { Survivors = new(5, 4.9, 0.8) } }, Metric.PerplexityDelta);
+        var delta = HeatMap.Cell(run with { Perplexity = run.Perplexity! with { Survivors = new(5, 4.9, 0.8), Full = null } }, Metric.PerplexityDelta);
         delta.Value.ShouldBe(run.Perplexity!.DeltaPercent, "survivors never make a difference");
         delta.Explanation.ShouldContain("Survivors only (80% of tokens): 5.000; fp16 on the same tokens: 4.900.");
+    }
+
+    [Fact]
+    public void The_whole_text_leads_once_it_is_scored_and_the_board_is_named()
+    {
+        var run = Run(RunState.Complete) with { Perplexity = new("llama.cpp-512[0:2]", 43.6, 12, -0.06, 0.49, 0.001, null) };
+        var before = HeatMap.Cell(run, Metric.PerplexityDelta);
+        (before.Value, before.Detail).ShouldBe((-0.06, "± 0.49%"));
+
+        var scored = run with { Perplexity = run.Perplexity with { Full = new("llama.cpp-512[all 192]", 13.34, 0.9, 0.34, 0.05, 192) } };
+        var delta = HeatMap.Cell(scored, Metric.PerplexityDelta);
+        (delta.Value, delta.Text, delta.Detail).ShouldBe((0.34, "+0.34%", "± 0.05%, whole text"));
+        delta.Explanation.ShouldContain("llama.cpp-512[all 192]: 13.340");
+        delta.Explanation.ShouldContain("the board computed llama.cpp-512[0:2]: 43.600.");
+        HeatMap.Cell(scored, Metric.Perplexity).Value.ShouldBe(13.34);
+
+        var noBaseline = run with { Perplexity = run.Perplexity with { Full = new("llama.cpp-512[all 192]", 13.34, 0.9, null, null, 192) } };
+        HeatMap.Cell(noBaseline, Metric.PerplexityDelta).Value.ShouldBe(-0.06, "nothing to compare the whole text with yet");
     }
 
     [Fact]
