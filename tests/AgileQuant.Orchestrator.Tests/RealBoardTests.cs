@@ -28,6 +28,24 @@ public sealed class RealBoardTests
     }
 
     [Fact]
+    public async Task A_board_without_the_bf16_instruction_skips_it_and_the_matrix_is_complete()
+    {
+        await using var board = await TestBoard.StartAsync();
+        await using var node = await TestNode.StartAsync(board.Store.Options);
+        await AddEverythingAsync(node, board);
+        // Whatever this machine has, the board's self-test found no bf16 kernel.
+        await board.Store.ExecuteAsync("""update device set selftest = jsonb_set(selftest, '{precisions}', '["fp16", "w8a8", "w4a8", "w4a4"]')""");
+        var spec = Spec with { Precisions = ["fp16", "bf16"], Policy = Spec.Policy with { Rounds = 1 } };
+        (await node.Get<IMatrixService>().PlanAsync(spec, Ct)).Warnings.ShouldContain(w => w.Contains("bf16 is skipped: this CPU has no bf16 instruction"));
+        var matrix = await WaitAsync(node, await node.Get<IMatrixService>().StartAsync(spec, "tester", Ct));
+
+        matrix.Summary.State.ShouldBe(MatrixState.Complete, string.Join("\n", matrix.Runs.Select(r => $"{r.Model} {r.Precision} {r.State} {r.Reason}")));
+        (matrix.Summary.Complete, matrix.Summary.Skipped).ShouldBe((2, 2));
+        matrix.Runs.Where(r => r.Precision == "bf16").ShouldAllBe(r => r.State == RunState.Skipped && r.Reason!.StartsWith("this CPU has no bf16 instruction"));
+        matrix.Jobs.Where(j => j.Kind is "timing" or "perplexity").ShouldAllBe(j => j.State == "done" && j.Reason == null);
+    }
+
+    [Fact]
     public async Task A_job_outlives_cut_connections_and_the_node_that_started_it()
     {
         await using var board = await TestBoard.StartAsync();

@@ -193,6 +193,7 @@ internal static class HeatMap
             RunState.Complete => Empty(run, "not asked", CellTone.NotApplicable, $"The workload {run.Workload} does not ask for {Name(metric).ToLowerInvariant()}."),
             RunState.Incomplete => Empty(run, chip.Text, CellTone.Failed, reason),
             RunState.Cancelled => Empty(run, chip.Text, CellTone.Cancelled, reason),
+            RunState.Skipped => Empty(run, run.Reason is null ? chip.Text : $"{chip.Text}: {Words.InShort(run.Reason)}", CellTone.NotApplicable, reason),
             RunState.Running or RunState.Packing => Empty(run, chip.Text, CellTone.Active, reason),
             _ => Empty(run, chip.Text, CellTone.Pending, reason),
         };

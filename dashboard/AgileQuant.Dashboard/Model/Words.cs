@@ -33,6 +33,7 @@ internal static class Words
         RunState.Complete => new("complete", "good", "Every result that its workload asks for is accepted"),
         RunState.Incomplete => new("incomplete", "bad", "It ended without all its results; the reason says why"),
         RunState.Cancelled => new("cancelled", "quiet", "Cancelled before it was complete; what was accepted stays"),
+        RunState.Skipped => new("skipped", "quiet", "Left out for a reason that was known beforehand; the matrix is complete without it"),
         _ => new(Lower(state), "quiet", ""),
     };
 
@@ -41,7 +42,7 @@ internal static class Words
         MatrixState.Running => new("running", "busy", "Some runs are still open"),
         MatrixState.Cancelling => new("cancelling", "warm", "Boards are stopping; finished results stay"),
         MatrixState.Cancelled => new("cancelled", "quiet", "Cancelled; finished results stay"),
-        MatrixState.Complete => new("complete", "good", "Every run has all its results"),
+        MatrixState.Complete => new("complete", "good", "Every run has all its results, or was skipped for a reason known beforehand"),
         MatrixState.Incomplete => new("incomplete", "bad", "It ended, and some runs lack results; each says why"),
         _ => new(Lower(state), "quiet", ""),
     };
@@ -77,6 +78,9 @@ internal static class Words
         'C' => "Usable with its reasons beside it.",
         _ => "Do not compare with this figure; measure again.",
     };
+
+    /// <summary>The reason of a skipped run in few words, for a cell: its part before the semicolon.</summary>
+    internal static string InShort(string reason) => reason.IndexOf(';', StringComparison.Ordinal) is > 0 and var at ? reason[..at] : reason;
 
     internal static bool Open(RunState state) => state is RunState.Waiting or RunState.Packing or RunState.Queued or RunState.Running;
 

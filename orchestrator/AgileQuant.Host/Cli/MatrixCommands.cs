@@ -60,11 +60,11 @@ internal static class MatrixCommands
                     return;
                 }
 
-                var table = Tables.New("Id", "Name", "State", "Runs", "Complete", "Failed", "Started", "Finished");
+                var table = Tables.New("Id", "Name", "State", "Runs", "Complete", "Skipped", "Failed", "Started", "Finished");
                 foreach (var m in matrices)
                 {
                     table.AddRow(Tables.Cells(Short(m.Id), m.Name, m.State.ToString().ToLowerInvariant(), m.Runs.ToString(), m.Complete.ToString(),
-                        m.Failed.ToString(), Tables.Time(m.CreatedAt), Tables.Time(m.FinishedAt)));
+                        m.Skipped.ToString(), m.Failed.ToString(), Tables.Time(m.CreatedAt), Tables.Time(m.FinishedAt)));
                 }
 
                 io.Out.Write(table);
@@ -110,7 +110,7 @@ internal static class MatrixCommands
         return command;
     }
 
-    /// <summary>Follows to the end and draws the outcome; 0 when every run is complete.</summary>
+    /// <summary>Follows to the end and draws the outcome; 0 when every run is complete or was skipped for a reason known beforehand.</summary>
     internal static async Task<int> FollowAsync(CliIo io, BenchClient client, string matrix, CancellationToken ct)
     {
         try
@@ -132,6 +132,9 @@ internal static class MatrixCommands
         foreach (var warning in plan.Warnings)
             say($"note: {warning}");
     }
+
+    /// <summary>How far a matrix is, in a few words.</summary>
+    internal static string Counts(MatrixSummaryView s) => $"{s.Complete} of {s.Runs} runs complete{(s.Skipped > 0 ? $", {s.Skipped} skipped" : "")}";
 
     internal static string Short(Guid id) => id.ToString()[..8];
 

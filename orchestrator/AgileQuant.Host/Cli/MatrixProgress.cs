@@ -55,20 +55,20 @@ internal static class MatrixProgress
     {
         var s = view.Summary;
         var table = Tables.New("Job", "Device", "Model", "Precision", "State", "Progress");
-        foreach (var job in view.Jobs.Where(j => j.State is not ("done" or "complete" or "waiting" or "cancelled")).Take(20))
+        foreach (var job in view.Jobs.Where(j => j.State is not ("done" or "complete" or "waiting" or "cancelled" or "skipped")).Take(20))
         {
             table.AddRow(Tables.Cells(job.Kind, job.Device ?? "node", job.Model, job.Precision ?? "all",
                 job.State + (job.Attempts > 1 ? $" (attempt {job.Attempts})" : "") + (string.IsNullOrEmpty(job.Reason) ? "" : $": {job.Reason}"), $"{job.Progress:P0}"));
         }
 
-        return new Rows(new Text($"{s.Name}: {s.Complete} of {s.Runs} runs complete, {s.Failed} failed (Ctrl-C leaves it running)"), table);
+        return new Rows(new Text($"{s.Name}: {MatrixCommands.Counts(s)}, {s.Failed} failed (Ctrl-C leaves it running)"), table);
     }
 
     /// <summary>One line for each job whose state changed; nothing when nothing did.</summary>
     private sealed class Lines(CliIo io)
     {
         private readonly Dictionary<Guid, string> _seen = [];
-        private int _complete = -1;
+        private (int Complete, int Skipped) _ended = (-1, 0);
 
         public void Show(MatrixView view)
         {
@@ -82,8 +82,10 @@ internal static class MatrixProgress
                     io.Note($"  {job.Kind} {job.Device ?? "node"} {job.Model} {job.Precision}: {state}".Replace("  :", ":", StringComparison.Ordinal));
             }
 
-            if (view.Summary.Complete != _complete)
-                io.Note($"{_complete = view.Summary.Complete} of {view.Summary.Runs} runs complete");
+            var ended = (view.Summary.Complete, view.Summary.Skipped);
+            if (ended != _ended)
+                io.Note(MatrixCommands.Counts(view.Summary));
+            _ended = ended;
         }
     }
 }

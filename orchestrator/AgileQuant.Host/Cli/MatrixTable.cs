@@ -10,7 +10,7 @@ internal static class MatrixTable
     public static void Draw(CliIo io, MatrixView view)
     {
         io.Say($"{view.Summary.Name} ({MatrixCommands.Short(view.Summary.Id)}): {view.Summary.State.ToString().ToLowerInvariant()}, "
-            + $"{view.Summary.Complete} of {view.Summary.Runs} runs complete");
+            + MatrixCommands.Counts(view.Summary));
         foreach (var report in ReportTable.For(view))
         {
             io.Say($"\nworkload {report.Workload}");

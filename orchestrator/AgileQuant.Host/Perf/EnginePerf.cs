@@ -32,9 +32,10 @@ internal sealed class EnginePerf(EnginePerfRequest request, OwnEngine engine, Pe
     private readonly List<string> _notes = [];
     private string _isa = "";
 
-    /// <exception cref="BenchException">Nothing could be measured.</exception>
+    /// <exception cref="BenchException">Nothing could be measured, or the model has no such positions.</exception>
     public async Task<EnginePerfReport> RunAsync(CancellationToken ct)
     {
+        CheckPositions();
         var info = await engine.InfoAsync(ct);
         var contenders = await ContendersAsync(info.Kernels.ContainsKey("bf16"), ct);
         var limits = new List<PerfRoofline>();
@@ -57,6 +58,16 @@ internal sealed class EnginePerf(EnginePerfRequest request, OwnEngine engine, Pe
             [.. request.Against.Select(a => $"{a.Name} {_versions.GetValueOrDefault(a.Name)}".TrimEnd())], rooflines, figures, Ratios(figures),
             [.. _peaks.Select(p => new PerfMemory(p.Key.Precision, p.Key.Threads, p.Value, _work[p.Key.Precision].MemoryGoal(Math.Max(request.Prompt, request.Generate), OwnEngine.MicroBatch)))],
             await FirstTokenAsync(ct), _notes);
+    }
+
+    /// <summary>A model with learned positions has none beyond its own, whatever the engine.</summary>
+    private void CheckPositions()
+    {
+        using var model = GgufFile.Open(request.Model);
+        if (model.Find("position_embd.weight") is not { } positions || Math.Max(request.Prompt, request.Generate) <= positions.Rows)
+            return;
+        throw new BenchException(
+            $"{request.Name} has learned positions for {positions.Rows} tokens and none beyond: give --prompt and --generate of at most {positions.Rows}");
     }
 
     /// <summary>Ours, each followed by the others with the same kind of weights.</summary>

@@ -31,16 +31,21 @@ public sealed record PolicySpec(
 /// <summary>What starting a spec would do, before it is started.</summary>
 public sealed record MatrixPlanView(int Runs, int TimingJobs, int PerplexityJobs, int PackJobs, IReadOnlyList<string> Warnings);
 
-/// <summary>State of a matrix, worked out from its runs.</summary>
+/// <summary>State of a matrix, worked out from its runs: complete when each has all its results or was skipped for a reason known beforehand.</summary>
 public enum MatrixState { Running, Cancelling, Cancelled, Complete, Incomplete }
 
-/// <summary>State of a run: incomplete means that it ended without all its results.</summary>
-public enum RunState { Waiting, Packing, Queued, Running, Complete, Incomplete, Cancelled }
+/// <summary>
+/// State of a run: incomplete means that it ended without all its results, skipped that it was left out for a reason known
+/// beforehand (its device's CPU has no kernel for the precision).
+/// </summary>
+public enum RunState { Waiting, Packing, Queued, Running, Complete, Incomplete, Cancelled, Skipped }
 
 /// <summary>A matrix in a list.</summary>
+/// <param name="Failed">Runs that ended without all their results: incomplete or cancelled.</param>
+/// <param name="Skipped">Runs that were left out for a reason known beforehand.</param>
 public sealed record MatrixSummaryView(
     Guid Id, string Name, MatrixState State, DateTimeOffset CreatedAt, DateTimeOffset? FinishedAt,
-    int Runs, int Complete, int Failed, string CreatedBy);
+    int Runs, int Complete, int Failed, string CreatedBy, int Skipped = 0);
 
 /// <summary>A matrix with all its cells.</summary>
 /// <param name="Baselines">How fast the baseline is, one note for each kernel set that was timed; null in lists of old clients.</param>

@@ -8,7 +8,15 @@ public sealed record PlannableDevice(
     Guid Id, string Name, DeviceKind Kind, DeviceState State, string? StateReason, IReadOnlyList<string>? Kernels = null);
 
 /// <summary>What planning needs to know about a model.</summary>
-public sealed record PlannableModel(Guid Id, string Name, bool RandomWeights, bool HasTokenizer, int ContextLength, ModelShape? Shape = null);
+/// <param name="LearnedPositions">It has a vector for each of its positions and none beyond (OPT): the engine cannot run more.</param>
+public sealed record PlannableModel(
+    Guid Id, string Name, bool RandomWeights, bool HasTokenizer, int ContextLength, ModelShape? Shape = null, bool LearnedPositions = false)
+{
+    /// <summary>How long its inputs may be, as the end of a sentence.</summary>
+    public string Limit => LearnedPositions
+        ? $"model {Name} has learned positions for {ContextLength} tokens and none beyond"
+        : $"the context of model {Name} is {ContextLength}";
+}
 
 /// <summary>What planning needs to know about an evaluation text.</summary>
 /// <param name="Sha256">Of its text.</param>

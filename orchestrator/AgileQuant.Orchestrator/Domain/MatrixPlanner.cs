@@ -16,7 +16,7 @@ public static class MatrixPlanner
         var models = spec.Models.Distinct().Select(name => Model(catalogue, name)).ToList();
         var precisions = Precisions(spec.Precisions, warnings);
         foreach (var device in devices)
-            warnings.AddRange(precisions.Where(p => PrecisionNames.WhyNot(p, device.Kernels) is not null).Take(1).Select(p => $"Device {device.Name}: {p} is {PrecisionNames.WhyNot(p, device.Kernels)}."));
+            warnings.AddRange(Skipped(precisions, device));
         var calibration = CalibrationRules.Find(spec, precisions, catalogue, warnings);
         var draft = new Draft(spec, catalogue, precisions, calibration, ids, warnings);
         for (var w = 0; w < spec.Workloads.Count; w++)
@@ -38,6 +38,11 @@ public static class MatrixPlanner
 
         return draft.Finish();
     }
+
+    /// <summary>Said before it happens; one line a device is enough.</summary>
+    private static IEnumerable<string> Skipped(IEnumerable<string> precisions, PlannableDevice device) =>
+        precisions.Where(p => PrecisionNames.WhyNot(p, device.Kernels) is not null).Take(1)
+            .Select(p => $"Device {device.Name}: {p} is skipped: {PrecisionNames.WhyNot(p, device.Kernels)}.");
 
     private static PlannableDevice Device(Catalogue catalogue, string name, List<string> warnings)
     {
@@ -160,7 +165,7 @@ public static class MatrixPlanner
             if (window > model.ContextLength)
             {
                 throw new UserErrorException(
-                    $"Workload {workload.Name} scores windows of {window} tokens, but the context of model {model.Name} is {model.ContextLength}: "
+                    $"Workload {workload.Name} scores windows of {window} tokens, but {model.Limit}: "
                     + $"use {workload.Convention![..workload.Convention!.LastIndexOf('-')]}-{model.ContextLength}, or name the models it is for.");
             }
 
@@ -190,7 +195,8 @@ public static class MatrixPlanner
             if (longest > model.ContextLength)
             {
                 throw new UserErrorException(
-                    $"Workload {workload.Name} needs {longest} positions, but the context of model {model.Name} is {model.ContextLength}: use fewer tokens.");
+                    $"Workload {workload.Name} needs {longest} positions, but {model.Limit}: use a prompt of at most {model.ContextLength} tokens and a "
+                    + $"generation of at most {model.ContextLength - 1}, or name the models it is for.");
             }
 
             List<string> kinds = [];

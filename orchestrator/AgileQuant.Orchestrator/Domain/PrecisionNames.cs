@@ -22,12 +22,15 @@ public static class PrecisionNames
     /// <summary>bf16 with or without options: runs only where the CPU has the instruction.</summary>
     public static bool IsBf16(string name) => Base(name) == "bf16";
 
-    /// <summary>Why a CPU cannot run a precision; null: it can, or nobody knows yet.</summary>
+    /// <summary>
+    /// Why a CPU cannot run a precision, so that its cells are skipped; null: it can, or nobody knows yet. The part before the
+    /// semicolon stands alone where there is little room.
+    /// </summary>
     /// <param name="name">The precision.</param>
     /// <param name="known">Base precisions that the engine has kernels for on that CPU (<c>aqengine info</c>); null: not recorded.</param>
     public static string? WhyNot(string name, IReadOnlyCollection<string>? known) =>
         IsBf16(name) && known is not null && !known.Contains("bf16")
-            ? "skipped: this CPU has no bf16 instruction (aqengine info names no bf16 kernel); fp16 is the 16-bit path here"
+            ? "this CPU has no bf16 instruction; fp16 is the 16-bit path here (aqengine info names no bf16 kernel)"
             : null;
 
     /// <summary>Tokens leave it on the way, so its perplexity is three numbers.</summary>

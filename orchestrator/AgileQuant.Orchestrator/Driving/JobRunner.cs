@@ -51,27 +51,40 @@ public sealed class JobRunner(DriverServices services, DeviceLease lease, BoardS
         return null;
     }
 
-    /// <summary>Blocks that can run here; those that never can are recorded as impossible, and the job ends when none is left.</summary>
+    /// <summary>
+    /// Blocks that can run here. What the CPU has no kernel for is skipped, what cannot be had or does not fit is impossible; the job
+    /// ends when nothing is left.
+    /// </summary>
     private async Task<List<BlockRow>> RunnableAsync(JobRow job, DeviceFactsView facts, IReadOnlyList<string>? kernels, CancellationToken ct)
     {
         var model = await services.Assets.ModelAsync(job.ModelId, ct) ?? throw new InvalidOperationException("the job's model is gone");
         var shape = model.Shape;
         var context = EnginePlan.Context(job.SettingsValue, job.IsTiming);
         var todo = new List<BlockRow>();
+        var impossible = false;
         foreach (var group in (await services.Jobs.BlocksAsync(job.Id, ct)).Where(b => b.State == "planned").GroupBy(b => b.Precision))
         {
+            if (PrecisionNames.WhyNot(group.Key, kernels) is { } missing)
+            {
+                await services.Jobs.SkipAsync(lease, job.Id, group.Key, missing, ct);
+                continue;
+            }
+
             var pack = group.First();
-            var problem = PrecisionNames.WhyNot(group.Key, kernels) ?? (pack.PackSha256 is null
+            var problem = pack.PackSha256 is null
                 ? $"packing failed: {pack.PackReason ?? "no reason given"}"
-                : MemoryFit.Problem(group.Key, MemoryFit.Needed(pack.PackBytes ?? 0, shape, context, Math.Min(512, context)), facts.MemoryBytes));
+                : MemoryFit.Problem(group.Key, MemoryFit.Needed(pack.PackBytes ?? 0, shape, context, Math.Min(512, context)), facts.MemoryBytes);
+            impossible |= problem is not null;
             if (problem is null)
                 todo.AddRange(group);
             else
                 await services.Jobs.MarkImpossibleAsync(lease, job.Id, group.Key, problem, ct);
         }
 
-        if (todo.Count == 0)
+        if (todo.Count == 0 && impossible)
             await services.Jobs.EndAsync(lease, job.Id, "failed", "nothing of it can run on this device", ct);
+        else if (todo.Count == 0)
+            await services.Jobs.EndAsync(lease, job.Id, "done", null, ct);
         return [.. todo.OrderBy(b => b.Index)];
     }
 

@@ -112,7 +112,7 @@ public sealed class NodeJobs(NodeJobStore jobs, AssetStore assets, ArtifactStore
         var binary = await assets.CurrentEngineAsync(target, ct)
             ?? throw new InvalidOperationException($"there is no engine for {target}: bench engine build --target {target}");
         if (await engine.WhyNotAsync(binary.Sha256, input.Precision, ct) is { } problem)
-            throw new UnrepeatableException($"the whole text is not scored on this node: {problem}");
+            return await jobs.SkipAsync(job, $"the whole text is not scored on this node: {problem}", ct);
         var convention = Engine.PerplexityConvention.Parse(input.Convention);
         var windows = convention.WindowCount(TokenFile.Read(store.PathOf(input.TokensSha256)).Ids.Count);
         if (windows == 0)

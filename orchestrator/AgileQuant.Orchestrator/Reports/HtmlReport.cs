@@ -23,6 +23,7 @@ public static class HtmlReport
             Baseline(html, note);
         foreach (var table in ReportTable.For(model.Matrix))
             Comparison(html, table);
+        Skipped(html, model);
         HtmlCharts.Append(html, model);
         Notes(html, model);
         Grades(html, model);
@@ -102,6 +103,15 @@ public static class HtmlReport
             html.Append($"<li id=\"note-{key}\">{Encode(text)}</li>");
         html.Append("</ol>");
         Facts(html, ReportFacts.Method(model));
+    }
+
+    private static void Skipped(StringBuilder html, ReportModel model)
+    {
+        var skipped = ReportFacts.Skipped(model);
+        if (skipped.Count == 0)
+            return;
+        html.Append("<h2>Skipped</h2>");
+        Table(html, "Skipped runs", ["Run", "Reason"], skipped);
     }
 
     private static void Grades(StringBuilder html, ReportModel model)

@@ -14,6 +14,7 @@ public static class MarkdownReport
         foreach (var note in model.Matrix.Baselines ?? [])
             text.Append($"{(note.Level ? "" : "**Baseline:** ")}{Escape(note.Sentence)} (note {ReportNotes.Number("baseline")})\n\n");
         Comparison(text, model);
+        Skipped(text, model);
         text.Append("## How the figures were made\n\n");
         for (var i = 0; i < ReportNotes.All.Count; i++)
             text.Append($"{i + 1}. {Escape(ReportNotes.All[i].Text)}\n");
@@ -34,6 +35,16 @@ public static class MarkdownReport
                 [.. table.Columns.Select(c => c.Numeric)]);
             text.Append('\n');
         }
+    }
+
+    private static void Skipped(StringBuilder text, ReportModel model)
+    {
+        var skipped = ReportFacts.Skipped(model);
+        if (skipped.Count == 0)
+            return;
+        text.Append("## Skipped\n\n");
+        Table(text, ["Run", "Reason"], skipped);
+        text.Append('\n');
     }
 
     private static void Grades(StringBuilder text, ReportModel model)

@@ -14,7 +14,8 @@ internal static class ReportFacts
         var facts = new List<(string, string)>
         {
             ("Matrix", $"{s.Name} ({s.Id})"),
-            ("State", $"{s.State.ToString().ToLowerInvariant()}: {s.Complete} of {s.Runs} runs complete, {s.Failed} without all results"),
+            ("State", $"{s.State.ToString().ToLowerInvariant()}: {s.Complete} of {s.Runs} runs complete, {s.Failed} without all results"
+                + (s.Skipped > 0 ? $", {s.Skipped} skipped" : "")),
             ("Started", $"{Time(s.CreatedAt)} by {s.CreatedBy}"),
             ("Finished", s.FinishedAt is { } end ? Time(end) : "not yet"),
             ("Report made", Time(model.GeneratedAt)),
@@ -51,6 +52,10 @@ internal static class ReportFacts
         facts.AddRange(model.Matrix.Spec.Workloads.Select(w => ($"Workload {w.Name}", Workload(w))));
         return facts;
     }
+
+    /// <summary>Runs that were left out for a reason known beforehand.</summary>
+    public static IReadOnlyList<IReadOnlyList<string>> Skipped(ReportModel model) =>
+        [.. model.Runs.Where(r => r.Run.State == RunState.Skipped).Select(r => (IReadOnlyList<string>)[Label(r.Run), r.Run.Reason ?? "no reason given"])];
 
     /// <summary>Grades that have reasons, one line a run.</summary>
     public static IReadOnlyList<(string Run, char Grade, string Reasons)> Grades(ReportModel model) =>

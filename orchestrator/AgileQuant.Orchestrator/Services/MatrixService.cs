@@ -59,6 +59,6 @@ public sealed class MatrixService(
 
     private async Task<Catalogue> CatalogueAsync(CancellationToken ct) => new(
         [.. (await devices.ListAsync(ct)).Select(d => new PlannableDevice(d.Id, d.Name, d.KindValue, d.StateValue, d.StateReason, d.SelfTestView?.Precisions))],
-        [.. (await assets.ModelsAsync(ct)).Select(m => new PlannableModel(m.Id, m.Name, m.RandomWeights, m.HasTokenizer, m.ContextLength, m.Shape))],
+        [.. (await assets.ModelsAsync(ct)).Select(m => new PlannableModel(m.Id, m.Name, m.RandomWeights, m.HasTokenizer, m.ContextLength, m.Shape, m.HasLearnedPositions))],
         [.. (await assets.DatasetsAsync(ct)).Select(d => new PlannableDataset(d.Id, d.Name, d.Sha256))]);
 }

@@ -25,6 +25,9 @@ public sealed class ModelRow
     public DateTimeOffset CreatedAt { get; init; }
 
     public ModelShape Shape => new(Layers, Dimension, FeedForward, Heads, KvHeads, VocabularySize);
+
+    /// <summary>It cannot run more positions than its context has.</summary>
+    public bool HasLearnedPositions => Architecture == "opt";
 }
 
 /// <summary>A pack with the state of the job that makes it.</summary>

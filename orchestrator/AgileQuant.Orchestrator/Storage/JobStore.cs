@@ -105,6 +105,12 @@ public sealed class JobStore(Database database, NodeIdentity node)
             """,
             new { lease.DeviceId, lease.Epoch, node = node.Id, jobId, precision, reason }, ct);
 
+    /// <summary>Records that blocks of a precision are left out here, as was known beforehand; a run without other blocks is skipped with them.</summary>
+    public Task SkipAsync(DeviceLease lease, Guid jobId, string precision, string reason, CancellationToken ct) =>
+        database.ExecuteAsync(
+            "select skip_blocks(@DeviceId, @node, @Epoch, @jobId, @precision, @reason)",
+            new { lease.DeviceId, lease.Epoch, node = node.Id, jobId, precision, reason }, ct);
+
     /// <summary>Ends a job without an attempt: nothing of it can run, or it has had its tries. Its runs and matrix are settled with it.</summary>
     public Task EndAsync(DeviceLease lease, Guid jobId, string state, string? reason, CancellationToken ct) =>
         database.ExecuteAsync(

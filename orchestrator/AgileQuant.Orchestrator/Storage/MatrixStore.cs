@@ -213,16 +213,16 @@ public sealed class MatrixStore(Database database)
             await NodeJobAsync("score", id);
         }
 
-        /// <summary>One job however many wait for it; one that failed or was cancelled gets new tries.</summary>
+        /// <summary>One job however many wait for it; one that failed, was cancelled or skipped gets new tries.</summary>
         private Task<int> NodeJobAsync(string kind, Guid subject) => connection.ExecuteAsync(
             """
             with wanted as (
                 insert into node_job (id, kind, subject_id) values (@id, @kind, @subject)
                 on conflict (kind, subject_id) do update set
-                    state = case when node_job.state in ('failed', 'cancelled') then 'waiting' else node_job.state end,
-                    attempts = case when node_job.state in ('failed', 'cancelled') then 0 else node_job.attempts end,
-                    reason = case when node_job.state in ('failed', 'cancelled') then null else node_job.reason end,
-                    not_before = case when node_job.state in ('failed', 'cancelled') then clock_timestamp() else node_job.not_before end
+                    state = case when node_job.state in ('failed', 'cancelled', 'skipped') then 'waiting' else node_job.state end,
+                    attempts = case when node_job.state in ('failed', 'cancelled', 'skipped') then 0 else node_job.attempts end,
+                    reason = case when node_job.state in ('failed', 'cancelled', 'skipped') then null else node_job.reason end,
+                    not_before = case when node_job.state in ('failed', 'cancelled', 'skipped') then clock_timestamp() else node_job.not_before end
                 returning id)
             insert into matrix_node_job (matrix_id, node_job_id) select @matrix, id from wanted on conflict do nothing
             """,

@@ -202,6 +202,15 @@ public sealed class NodeJobStore(Database database, NodeIdentity node, Orchestra
             """,
             new { job.Id, job.Epoch, reason = reason.Length > 1000 ? reason[..1000] : reason, final, wait }, ct);
 
+    /// <summary>Leaves a score out that this node's CPU cannot make; what waits for nothing else goes on without it. False: the claim is lost.</summary>
+    public async Task<bool> SkipAsync(NodeJobRow job, string reason, CancellationToken ct) =>
+        await database.ExecuteAsync(
+            """
+            update node_job set state = 'skipped', reason = @reason, finished_at = clock_timestamp(), lease_node = null, lease_until = null
+            where id = @Id and epoch = @Epoch and state = 'running'
+            """,
+            new { job.Id, job.Epoch, reason }, ct) == 1;
+
     /// <summary>Gives a claim back on shutdown; the try does not count.</summary>
     public Task GiveBackAsync(NodeJobRow job, CancellationToken ct) =>
         database.ExecuteAsync(

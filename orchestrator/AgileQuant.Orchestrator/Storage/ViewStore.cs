@@ -9,10 +9,11 @@ public sealed class ViewStore(Database database)
 {
     private const string SelectMatrix = """
         select m.id, m.name, m.spec, m.created_by, m.created_at, m.finished_at, m.cancel_requested_at is not null as cancelled,
-            c.runs, c.complete, c.failed
+            c.runs, c.complete, c.failed, c.skipped
         from matrix m cross join lateral (
             select count(*)::int as runs, (count(*) filter (where r.state = 'complete'))::int as complete,
-                   (count(*) filter (where r.state in ('incomplete', 'cancelled')))::int as failed
+                   (count(*) filter (where r.state in ('incomplete', 'cancelled')))::int as failed,
+                   (count(*) filter (where r.state = 'skipped'))::int as skipped
             from run r where r.matrix_id = m.id) c
         """;
 
@@ -95,14 +96,15 @@ public sealed class ViewStore(Database database)
         public int Runs { get; init; }
         public int Complete { get; init; }
         public int Failed { get; init; }
+        public int Skipped { get; init; }
 
-        public MatrixSummaryView ToSummary() => new(Id, Name, State, CreatedAt, FinishedAt, Runs, Complete, Failed, CreatedBy);
+        public MatrixSummaryView ToSummary() => new(Id, Name, State, CreatedAt, FinishedAt, Runs, Complete, Failed, CreatedBy, Skipped);
 
         private MatrixState State => (FinishedAt is not null, Cancelled) switch
         {
             (false, true) => MatrixState.Cancelling,
             (false, false) => MatrixState.Running,
-            (true, _) when Complete == Runs => MatrixState.Complete,
+            (true, _) when Complete + Skipped == Runs => MatrixState.Complete,
             (true, true) => MatrixState.Cancelled,
             _ => MatrixState.Incomplete,
         };
@@ -145,6 +147,7 @@ public sealed class ViewStore(Database database)
             "complete" => Contracts.RunState.Complete,
             "incomplete" => Contracts.RunState.Incomplete,
             "cancelled" => Contracts.RunState.Cancelled,
+            "skipped" => Contracts.RunState.Skipped,
             _ when Running => Contracts.RunState.Running,
             _ => PackState switch
             {

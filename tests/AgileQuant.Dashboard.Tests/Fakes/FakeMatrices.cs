@@ -71,6 +71,7 @@ internal static class FakeMatrices
             Runs = matrix.Runs.Count,
             Complete = matrix.Runs.Count(r => r.State is RunState.Complete),
             Failed = matrix.Runs.Count(r => r.State is RunState.Incomplete),
+            Skipped = matrix.Runs.Count(r => r.State is RunState.Skipped),
         },
     };
 
@@ -107,12 +108,12 @@ internal static class FakeMatrices
     internal static MatrixView Cancel(MatrixView matrix) => Summarize(matrix with
     {
         Summary = matrix.Summary with { State = MatrixState.Cancelled, FinishedAt = Now },
-        Runs = [.. matrix.Runs.Select(r => r.State is RunState.Complete or RunState.Incomplete ? r : r with { State = RunState.Cancelled, Reason = "Cancelled by dashboard" })],
+        Runs = [.. matrix.Runs.Select(r => r.State is RunState.Complete or RunState.Incomplete or RunState.Skipped ? r : r with { State = RunState.Cancelled, Reason = "Cancelled by dashboard" })],
     });
 
     internal static MatrixView Advance(MatrixView matrix, IReadOnlyList<DeviceView> devices, out bool more)
     {
-        var next = matrix.Runs.FirstOrDefault(r => r.State is not (RunState.Complete or RunState.Incomplete or RunState.Cancelled));
+        var next = matrix.Runs.FirstOrDefault(r => r.State is not (RunState.Complete or RunState.Incomplete or RunState.Cancelled or RunState.Skipped));
         more = next is not null;
         if (next is null)
         {

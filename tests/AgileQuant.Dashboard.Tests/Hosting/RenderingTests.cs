@@ -36,6 +36,18 @@ public sealed class RenderingTests
     }
 
     [Fact]
+    public async Task A_skipped_cell_shows_its_reason_and_leads_to_its_run()
+    {
+        var matrix = new FakeBench().Matrices[1];
+        var runs = matrix.Runs.Select(r => r.Precision == "w4a8" ? r with { State = RunState.Skipped, Reason = "no kernel; more words", Speed = null } : r).ToList();
+        var group = HeatMap.Build(matrix with { Runs = runs }, Metric.GenerationSpeedup)[1];
+        var html = await RenderAsync<HeatMapTable>(new() { [nameof(HeatMapTable.Group)] = group });
+        html.ShouldContain(">skipped: no kernel</span>");
+        html.ShouldContain("data-state=\"skipped\"");
+        html.ShouldContain("title=\"no kernel; more words\"");
+    }
+
+    [Fact]
     public async Task Names_and_reasons_are_encoded_wherever_they_are_shown()
     {
         var job = new JobView(Guid.Empty, Nasty, Nasty, Nasty, Nasty, Nasty, Nasty, 1, 0, default, null, null);

@@ -30,6 +30,17 @@ public sealed class HeatMapTests
     }
 
     [Fact]
+    public void A_skipped_run_says_why_in_its_cell_whatever_the_metric()
+    {
+        const string reason = "this CPU has no bf16 instruction; fp16 is the 16-bit path here";
+        foreach (var metric in Enum.GetValues<Metric>())
+        {
+            var cell = HeatMap.Cell(Run(RunState.Skipped, "bf16", reason: reason), metric);
+            (cell.Text, cell.Tone, cell.Explanation, cell.Value).ShouldBe(("skipped: this CPU has no bf16 instruction", CellTone.NotApplicable, reason, null));
+        }
+    }
+
+    [Fact]
     public void Every_state_has_a_text_for_every_metric()
     {
         foreach (var state in Enum.GetValues<RunState>())

@@ -77,6 +77,19 @@ public sealed class EnginePerfTests : IDisposable
     }
 
     [Fact]
+    public async Task More_tokens_than_learned_positions_are_refused_before_anything_is_packed()
+    {
+        var model = Path.Combine(_folder, "opt.gguf");
+        RandomModel.Write(model, new RandomModelShape("opt", 64, 1, 4, 4, 128, 300, 48, TiedOutput: true, Architecture: Engine.Import.Architecture.Opt), 1, cancellation: Token);
+        var files = new PerfFiles(_folder, _ => { });
+        var perf = new EnginePerf(new EnginePerfRequest(model, "opt", [Precision.W8A8], [1], 49, 4, 1, 1, [], new Dictionary<string, string>()), new OwnEngine("/nowhere", files), files, _ => { });
+
+        (await Should.ThrowAsync<BenchException>(() => perf.RunAsync(Token))).Message.ShouldBe(
+            "opt has learned positions for 48 tokens and none beyond: give --prompt and --generate of at most 48");
+        Directory.Exists(files.Store).ShouldBeFalse();
+    }
+
+    [Fact]
     public void Shares_are_of_the_rate_that_the_precision_uses()
     {
         var roofline = new PerfRoofline(2, 10, 100, null, 400);

@@ -68,6 +68,38 @@ public class OptionsReportTests
         At("calibration_tokens_sha256").ShouldBe("8888888888888888");
     }
 
+    [Theory]
+    [InlineData(ReportFormat.Html)]
+    [InlineData(ReportFormat.Markdown)]
+    public void Skipped_runs_are_listed_with_their_reason_and_others_not(ReportFormat format)
+    {
+        var model = WithSkipped(Model());
+        var text = Text(model, format);
+        text.ShouldContain("complete: 2 of 3 runs complete, 0 without all results, 1 skipped");
+        text.ShouldContain("pc · docs · all · bf16");
+        text.ShouldContain("skipped: no kernel here; fp16 is the 16-bit path");
+        text.ShouldContain(format == ReportFormat.Html ? "<h2>Skipped</h2>" : "## Skipped");
+        Text(Model(), format).ShouldNotContain(format == ReportFormat.Html ? "<h2>Skipped</h2>" : "## Skipped");
+    }
+
+    [Fact]
+    public void Data_formats_carry_the_state_and_the_reason_of_skipped_runs()
+    {
+        var model = WithSkipped(Model());
+        Text(model, ReportFormat.Csv).ShouldContain("skipped,no kernel here; fp16 is the 16-bit path");
+        Text(model, ReportFormat.Json).ShouldContain("\"state\": \"skipped\"");
+    }
+
+    private static ReportModel WithSkipped(ReportModel model)
+    {
+        var runs = model.Runs.Select(r => r.Run.Precision != "bf16" ? r : r with
+        {
+            Run = r.Run with { State = RunState.Skipped, Reason = "no kernel here; fp16 is the 16-bit path", Speed = null, Perplexity = null },
+        }).ToList();
+        var summary = model.Matrix.Summary with { Complete = 2, Skipped = 1 };
+        return ReportModel.Create(model.Matrix with { Summary = summary, Runs = [.. runs.Select(r => r.Run)] }, runs, model.Status, model.GeneratedAt);
+    }
+
     private static Dictionary<string, string> Row(ReportModel model, string precision)
     {
         var table = ReportTable.For(model.Matrix)[0];

@@ -15,6 +15,7 @@ public sealed class MatrixPlannerTests
             new(Guid.NewGuid(), "docs", RandomWeights: false, HasTokenizer: true, 512),
             new(Guid.NewGuid(), "random", RandomWeights: true, HasTokenizer: false, 2048),
             new(Guid.NewGuid(), "mute", RandomWeights: false, HasTokenizer: false, 512),
+            new(Guid.NewGuid(), "opt", RandomWeights: false, HasTokenizer: true, 512, LearnedPositions: true),
         ],
         [new(Guid.NewGuid(), "text", "sha-of-text"), new(Guid.NewGuid(), "copy", "sha-of-text"), new(Guid.NewGuid(), "train", "sha-of-train")]);
 
@@ -129,7 +130,7 @@ public sealed class MatrixPlannerTests
     public void A_device_without_the_instruction_is_named_before_bf16_is_skipped_there()
     {
         var old = Everything with { Devices = [Everything.Devices[0] with { Kernels = ["fp16", "w8a8"] }] };
-        MatrixPlanner.Plan(Spec(Speed) with { Precisions = ["fp16", "bf16"] }, old).Warnings.ShouldContain(w => w.Contains("pi4") && w.Contains("no bf16 instruction"));
+        MatrixPlanner.Plan(Spec(Speed) with { Precisions = ["fp16", "bf16"] }, old).Warnings.ShouldContain(w => w.Contains("pi4: bf16 is skipped: this CPU has no bf16 instruction"));
         Plan(Spec(Speed) with { Precisions = ["fp16", "bf16"] }).Warnings.ShouldBeEmpty("nobody knows yet");
     }
 
@@ -165,6 +166,9 @@ public sealed class MatrixPlannerTests
         { "convention", Spec(Quality with { Convention = "best-512" }), "llama.cpp-512" },
         { "window", Spec(Quality with { Convention = "gptq-2048" }), "gptq-512" },
         { "prompt", Spec(Speed with { Prompt = 1000 }), "context of model docs is 512" },
+        { "generation", Spec(Speed with { Generate = 512 }), "generation of at most 511" },
+        { "prompt beyond learned positions", Spec(Speed with { Prompt = 2048, Models = ["opt"] }) with { Models = ["docs", "opt"] }, "needs 2048 positions, but model opt has learned positions for 512 tokens and none beyond: use a prompt of at most 512" },
+        { "window beyond learned positions", Spec(Quality with { Convention = "llama.cpp-2048" }) with { Models = ["opt"] }, "windows of 2048 tokens, but model opt has learned positions for 512 tokens and none beyond: use llama.cpp-512" },
         { "zero", Spec(Speed with { Prompt = 0 }), "between 1 and" },
         { "empty", Spec(), "workloads" },
         { "no devices", Spec(Speed) with { Devices = [] }, "devices" },
@@ -188,6 +192,13 @@ public sealed class MatrixPlannerTests
     {
         what.ShouldNotBeEmpty();
         Should.Throw<UserErrorException>(() => Plan(spec)).Message.ShouldContain(words);
+    }
+
+    [Fact]
+    public void What_fits_a_models_positions_to_the_last_one_is_planned()
+    {
+        var plan = Plan(Spec(Speed with { Prompt = 512, Generate = 511 }, Quality with { Convention = "llama.cpp-512" }) with { Models = ["opt"] });
+        plan.Jobs.Select(j => AgileQuant.Orchestrator.Packing.EnginePlan.Context(j.Settings, j.Kind == "timing")).ShouldBe([512, 512]);
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using AgileQuant.Orchestrator.Contracts;
 using AgileQuant.Orchestrator.Measurement;
 using AgileQuant.Orchestrator.Storage;
 using AgileQuant.Orchestrator.Tests.Support;
@@ -127,6 +128,54 @@ public sealed class SettlingTests : IAsyncLifetime
         await job.Jobs.EndAsync(job.Lease, job.Job.Id, "failed", "nothing can run", Ct);
         (await Store.ScalarAsync<string>("select distinct state || ': ' || reason from run")).ShouldBe("incomplete: nothing can run");
         (await FinishedAsync(job.Matrix)).ShouldBeTrue();
+    }
+
+    [Fact]
+    public async Task A_precision_that_the_board_skips_ends_at_once_and_the_matrix_is_complete_without_it()
+    {
+        const string reason = "this CPU has no bf16 instruction";
+        var job = await TestJob.CreateAsync(Store, TestJob.Speed, precisions: ["fp16", "bf16"]);
+        await job.Jobs.SkipAsync(job.Lease with { Epoch = job.Lease.Epoch - 1 }, job.Job.Id, "bf16", "stale", Ct);
+        (await Store.ScalarAsync<long>("select count(*) from run where state = 'open'")).ShouldBe(2);
+        await job.Jobs.SkipAsync(job.Lease, job.Job.Id, "bf16", reason, Ct);
+        (await Store.ScalarAsync<string>("select state || ': ' || reason from run where precision = 'bf16'")).ShouldBe("skipped: " + reason);
+        (await job.JobStateAsync()).ShouldBe("waiting", "fp16 is still to be measured");
+
+        var attempt = await job.StartAttemptAsync();
+        var all = job.Complete();
+        var baseline = job.Plan.Runs.Single(r => r.Precision == "fp16").Id;
+        var indexes = job.Job.Blocks.Where(b => b.Precision == "fp16").Select(b => b.Index).ToHashSet();
+        await job.Attempts.StageAsync(job.Lease, attempt, all with { Blocks = [.. all.Blocks.Where(b => indexes.Contains(b.Index))], Results = [.. all.Results.Where(r => r.RunId == baseline)] }, Ct);
+        await job.Attempts.AcceptAsync(job.Lease, attempt, "done", null, TimeSpan.Zero, Ct);
+        (await job.JobStateAsync()).ShouldBe("done");
+        (await FinishedAsync(job.Matrix)).ShouldBeTrue();
+        var view = (await new ViewStore(Store.Database).MatrixAsync(job.Matrix, Ct))!;
+        (view.Summary.State, view.Summary.Complete, view.Summary.Skipped, view.Summary.Failed).ShouldBe((MatrixState.Complete, 1, 1, 0));
+        view.Runs.Single(r => r.Precision == "bf16").ShouldSatisfyAllConditions(r => r.State.ShouldBe(RunState.Skipped), r => r.Reason.ShouldBe(reason));
+    }
+
+    [Fact]
+    public async Task A_skipped_run_does_not_hide_that_another_one_lacks_its_results()
+    {
+        var job = await TestJob.CreateAsync(Store, TestJob.Speed, precisions: ["fp16", "bf16"]);
+        await job.Jobs.SkipAsync(job.Lease, job.Job.Id, "bf16", "no kernel", Ct);
+        await job.Jobs.EndAsync(job.Lease, job.Job.Id, "failed", "the engine crashed", Ct);
+        var view = (await new ViewStore(Store.Database).MatrixAsync(job.Matrix, Ct))!;
+        (view.Summary.State, view.Summary.Skipped, view.Summary.Failed).ShouldBe((MatrixState.Incomplete, 1, 1));
+    }
+
+    [Fact]
+    public async Task A_matrix_does_not_wait_for_scores_that_its_node_cannot_make_and_another_start_asks_again()
+    {
+        var job = await MeasuredAsync();
+        var jobs = NodeJobs(job);
+        while (await jobs.ClaimAsync(Ct) is { } claimed)
+            (await jobs.SkipAsync(claimed, "no kernel on this node", Ct)).ShouldBeTrue();
+        await jobs.SweepAsync(Ct);
+        (await FinishedAsync(job.Matrix)).ShouldBeTrue();
+        (await Store.ScalarAsync<string>("select distinct state || ': ' || reason from node_job where kind = 'score'")).ShouldBe("skipped: no kernel on this node");
+        await TestJob.AddMatrixAsync(Store, job.Lease.DeviceId, TestJob.Quality);
+        (await jobs.ClaimAsync(Ct)).ShouldNotBeNull("another node may have the instruction").Kind.ShouldBe("score");
     }
 
     [Fact]

@@ -76,7 +76,7 @@ public sealed partial class Matrix : LivePage
     private async Task CancelAsync()
     {
         var summary = _matrix!.Summary;
-        if (!await ConfirmDialog.AskAsync(Dialogs, $"Cancel {summary.Name}?", $"{summary.Runs - summary.Complete} of {summary.Runs} runs are not complete. Boards stop what they run for this matrix.",
+        if (!await ConfirmDialog.AskAsync(Dialogs, $"Cancel {summary.Name}?", $"{summary.Runs - summary.Complete - summary.Skipped} of {summary.Runs} runs are not complete. Boards stop what they run for this matrix.",
             "Cancel the matrix", "confirm-cancel", "Finished results and the report stay.", "Keep running"))
         {
             return;
