@@ -1,3 +1,4 @@
+using AgileQuant.Engine;
 using AgileQuant.Orchestrator.Contracts;
 
 namespace AgileQuant.Dashboard.Model;
@@ -78,6 +79,9 @@ internal static class Words
         'C' => "Usable with its reasons beside it.",
         _ => "Do not compare with this figure; measure again.",
     };
+
+    /// <summary>What an import is at; empty before it has begun.</summary>
+    internal static string Of(ModelProgress? at) => at is null ? "" : $"Tensor {at.Number} of {at.Count}: {at.Tensor}";
 
     /// <summary>The reason of a skipped run in few words, for a cell: its part before the semicolon.</summary>
     internal static string InShort(string reason) => reason.IndexOf(';', StringComparison.Ordinal) is > 0 and var at ? reason[..at] : reason;

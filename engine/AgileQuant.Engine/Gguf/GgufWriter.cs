@@ -33,6 +33,10 @@ public sealed class GgufWriter : IDisposable
         Pad();
     }
 
+    /// <summary>Bytes of the file that these would become.</summary>
+    public static long SizeOf(GgufMetadata metadata, IReadOnlyList<GgufTensor> tensors) =>
+        tensors.Aggregate(Aligned(Header(metadata, tensors).Length), (size, tensor) => Aligned(size + tensor.Bytes));
+
     /// <summary>The next bytes of the current tensor; a full tensor makes the next one current.</summary>
     /// <exception cref="InvalidOperationException">More bytes than the tensor has.</exception>
     public void Write(ReadOnlySpan<byte> bytes)

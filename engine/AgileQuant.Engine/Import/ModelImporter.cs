@@ -23,11 +23,11 @@ public static class ModelImporter
 
     /// <param name="sourcePath">A Hugging Face folder or a .gguf file.</param>
     /// <param name="destinationGguf">Written under a temporary name and renamed when complete.</param>
-    /// <param name="progress">Share of the tensor data that is written, 0 to 1.</param>
+    /// <param name="progress">Told tensor by tensor, after each chunk.</param>
     /// <param name="cancellation">Stops between chunks; nothing is left behind.</param>
     /// <exception cref="ModelFormatException">Not a model, or of a kind this version does not support.</exception>
     public static ModelSummary Import(
-        string sourcePath, string destinationGguf, IProgress<double>? progress = null, CancellationToken cancellation = default)
+        string sourcePath, string destinationGguf, IProgress<ModelProgress>? progress = null, CancellationToken cancellation = default)
     {
         using var source = Open(sourcePath);
         var plan = source.Shape.Tensors().Select(t => (Tensor: t, Source: source.Open(t))).ToList();
@@ -41,11 +41,12 @@ public static class ModelImporter
         long done = 0;
         for (var i = 0; i < plan.Count; i++)
         {
+            var (name, number) = (outputs[i].Name, i + 1);
             copier.Copy(plan[i].Source, outputs[i], bytes =>
             {
                 cancellation.ThrowIfCancellationRequested();
                 done += bytes;
-                progress?.Report((double)done / total);
+                progress?.Report(new ModelProgress((double)done / total, name, number, plan.Count));
             });
         }
 

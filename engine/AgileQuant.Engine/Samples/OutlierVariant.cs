@@ -42,7 +42,7 @@ public sealed record OutlierVariant
     /// <exception cref="ModelFormatException">Not a model this can be done to.</exception>
     /// <exception cref="ArgumentException">The channels or the factor make no sense.</exception>
     public (string Sha256, long Bytes, IReadOnlyList<int> Chosen) Write(
-        string canonicalGguf, string destinationGguf, IProgress<double>? progress = null, CancellationToken cancellation = default)
+        string canonicalGguf, string destinationGguf, IProgress<ModelProgress>? progress = null, CancellationToken cancellation = default)
     {
         using var source = GgufFile.Open(canonicalGguf);
         Refuse(source);
@@ -50,13 +50,13 @@ public sealed record OutlierVariant
         var tensors = source.Tensors.Select(t => new GgufTensor(t.Name, TensorType.F32, t.Dimensions)).ToList();
         using var writer = new GgufWriter(destinationGguf, Keys(source), tensors);
         var (total, done) = (tensors.Sum(t => t.Bytes), 0L);
-        foreach (var tensor in source.Tensors)
+        foreach (var (index, tensor) in source.Tensors.Index())
         {
             Copy(source, tensor, Change(tensor, chosen), writer, bytes =>
             {
                 cancellation.ThrowIfCancellationRequested();
                 done += bytes;
-                progress?.Report((double)done / total);
+                progress?.Report(new ModelProgress((double)done / total, tensor.Name, index + 1, tensors.Count));
             });
         }
 

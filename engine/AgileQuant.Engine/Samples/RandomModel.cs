@@ -18,19 +18,15 @@ public static class RandomModel
     /// <param name="destinationGguf">Canonical F16 GGUF, written under a temporary name and renamed.</param>
     /// <param name="shape">Sizes.</param>
     /// <param name="seed">Any number.</param>
-    /// <param name="progress">Share of the tensor data that is written, 0 to 1.</param>
+    /// <param name="progress">Told after each tensor.</param>
     /// <param name="cancellation">Stops between chunks; nothing is left behind.</param>
     /// <exception cref="ArgumentException">The sizes do not fit together.</exception>
     public static ModelSummary Write(
-        string destinationGguf, RandomModelShape shape, int seed, IProgress<double>? progress = null,
+        string destinationGguf, RandomModelShape shape, int seed, IProgress<ModelProgress>? progress = null,
         CancellationToken cancellation = default)
     {
         var model = shape.ToModel();
-        var tensors = model.Tensors().Select(t => new GgufTensor(
-            t.Name, t.Role is TensorRole.Vector or TensorRole.Bias ? TensorType.F32 : TensorType.F16, t.Dimensions)).ToList();
-        var keys = new GgufMetadata();
-        model.WriteTo(keys, TensorType.F16);
-        SyntheticVocabulary.For(shape).WriteTo(keys);
+        var (keys, tensors) = Contents(shape, model);
         using var writer = new GgufWriter(destinationGguf, keys, tensors);
         var total = tensors.Sum(t => t.Bytes);
         long done = 0;
@@ -50,11 +46,30 @@ public static class RandomModel
             }
 
             done += stored.Bytes;
-            progress?.Report((double)done / total);
+            progress?.Report(new ModelProgress((double)done / total, stored.Name, i + 1, tensors.Count));
         }
 
         var (sha256, size) = writer.Complete();
         return ModelImporter.Summarize(model, shape.Name, hasTokenizer: true, sha256, size);
+    }
+
+    /// <summary>What <see cref="Write"/> makes of a shape, without making it: the number of weights and the size of the file.</summary>
+    /// <exception cref="ArgumentException">The sizes do not fit together.</exception>
+    public static (long Parameters, long Bytes) Measure(RandomModelShape shape)
+    {
+        var model = shape.ToModel();
+        var (keys, tensors) = Contents(shape, model);
+        return (ModelImporter.Summarize(model, shape.Name, hasTokenizer: true, "", 0).Parameters, GgufWriter.SizeOf(keys, tensors));
+    }
+
+    private static (GgufMetadata Keys, List<GgufTensor> Tensors) Contents(RandomModelShape shape, ModelShape model)
+    {
+        var tensors = model.Tensors().Select(t => new GgufTensor(
+            t.Name, t.Role is TensorRole.Vector or TensorRole.Bias ? TensorType.F32 : TensorType.F16, t.Dimensions)).ToList();
+        var keys = new GgufMetadata();
+        model.WriteTo(keys, TensorType.F16);
+        SyntheticVocabulary.For(shape).WriteTo(keys);
+        return (keys, tensors);
     }
 
     private static void WriteRandom(

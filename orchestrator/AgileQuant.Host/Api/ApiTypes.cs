@@ -31,6 +31,9 @@ public sealed record MatrixStarted(Guid Id);
 /// <param name="Url">Null when this node has no dashboard.</param>
 public sealed record SignInLink(string? Url, DateTimeOffset ExpiresAt);
 
-/// <summary>One line of a long import (newline-delimited JSON): progress from 0 to 1, and at the end the model or an error.</summary>
+/// <summary>One line of a long import (newline-delimited JSON): progress from 0 to 1 with the tensor at work, and at the end the model or an error.</summary>
+/// <param name="Tensor">Name of the tensor that is being written.</param>
+/// <param name="Number">Its place, from 1.</param>
+/// <param name="Count">Of so many.</param>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Skip)]
-public sealed record ModelImportEvent(double? Progress = null, ModelView? Model = null, string? Error = null);
+public sealed record ModelImportEvent(double? Progress = null, ModelView? Model = null, string? Error = null, string? Tensor = null, int? Number = null, int? Count = null);

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Threading.Channels;
+using AgileQuant.Engine;
 using AgileQuant.Orchestrator.Contracts;
 
 namespace AgileQuant.Host.Api;
@@ -40,15 +41,15 @@ internal static class AssetEndpoints
     }
 
     /// <summary>Runs the work and writes its progress (the newest value, never a backlog), then its result or its error.</summary>
-    private static async Task StreamAsync(HttpContext context, Func<IProgress<double>, CancellationToken, Task<ModelView>> work)
+    private static async Task StreamAsync(HttpContext context, Func<IProgress<ModelProgress>, CancellationToken, Task<ModelView>> work)
     {
         var ct = context.RequestAborted;
-        var values = Channel.CreateBounded<double>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropOldest });
+        var values = Channel.CreateBounded<ModelProgress>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropOldest });
         context.Response.ContentType = NdJson;
         var task = Task.Run(() => work(new Latest(values.Writer), ct), ct);
         _ = task.ContinueWith(_ => values.Writer.TryComplete(), CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
         await foreach (var value in values.Reader.ReadAllAsync(ct))
-            await WriteLineAsync(context, new ModelImportEvent(Progress: value), ct);
+            await WriteLineAsync(context, new ModelImportEvent(Progress: value.Share, Tensor: value.Tensor, Number: value.Number, Count: value.Count), ct);
         ModelImportEvent last;
         try
         {
@@ -69,8 +70,8 @@ internal static class AssetEndpoints
         await context.Response.Body.FlushAsync(ct);
     }
 
-    private sealed class Latest(ChannelWriter<double> writer) : IProgress<double>
+    private sealed class Latest(ChannelWriter<ModelProgress> writer) : IProgress<ModelProgress>
     {
-        public void Report(double value) => writer.TryWrite(value);
+        public void Report(ModelProgress value) => writer.TryWrite(value);
     }
 }

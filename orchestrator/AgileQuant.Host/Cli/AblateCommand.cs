@@ -39,7 +39,7 @@ internal static class AblateCommand
             Directory.CreateDirectory(folder);
             try
             {
-                using var local = LocalModel.Open(parse.GetValue(model)!, folder, null, ct);
+                using var local = await TensorProgress.ShowAsync(io, "importing", p => Task.Run(() => LocalModel.Open(parse.GetValue(model)!, folder, p, ct), ct));
                 var run = new AblationRun(local, local.Tokens(parse.GetValue(text)!), await EngineAsync(io, ct), io.Note);
                 var rows = await run.RunAsync(
                     steps, parse.GetValue(calibration) is { } path ? local.Tokens(path) : null, sizes, parse.GetValue(windows), ct);

@@ -35,6 +35,9 @@ internal sealed class CliIo
     /// <summary>A live table can be drawn here.</summary>
     public bool Live => !System.Console.IsOutputRedirected && !Json && Out.Profile.Capabilities.Ansi;
 
+    /// <summary>A bar of progress can be drawn on standard error.</summary>
+    public bool HasBars => Interactive && Error.Profile.Capabilities.Ansi;
+
     /// <summary>A line for people; on standard error, so that it never mixes with results.</summary>
     public void Note(string text) => Error.WriteLine(text);
 

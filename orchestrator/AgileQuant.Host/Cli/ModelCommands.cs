@@ -23,7 +23,7 @@ internal static class ModelCommands
         command.HandleWithNode(async (parse, io, client, ct) =>
         {
             var request = new ImportModelRequest(Path.GetFullPath(parse.GetValue(path)!), parse.GetValue(name)!);
-            var model = await WithProgressAsync(io, "importing", p => client.ImportModelAsync(request, p, ct));
+            var model = await TensorProgress.ShowAsync(io, "importing", p => client.ImportModelAsync(request, p, ct));
             io.Result(model, m => Draw(io, [m]));
             return 0;
         });
@@ -78,7 +78,7 @@ internal static class ModelCommands
     /// <summary>Shows the share that is done: a bar on a terminal, whole tens of percent otherwise.</summary>
     internal static async Task<T> WithProgressAsync<T>(CliIo io, string what, Func<IProgress<double>, Task<T>> work)
     {
-        if (!io.Interactive || !io.Error.Profile.Capabilities.Ansi)
+        if (!io.HasBars)
             return await work(new Tens(io, what));
         return await io.Error.Progress().AutoClear(true).StartAsync(async context =>
         {

@@ -33,7 +33,7 @@ internal static class ModelFileCommands
         {
             var variant = new OutlierVariant { Channels = parse.GetValue(channels), Factor = parse.GetValue(factor), Seed = parse.GetValue(seed) };
             var (from, to) = (Path.GetFullPath(parse.GetValue(source)!), Path.GetFullPath(parse.GetValue(target)!));
-            var made = await ModelCommands.WithProgressAsync(io, "writing", p => Task.Run(() => Write(variant, from, to, p, ct), ct));
+            var made = await MakeAsync(io, variant, from, to, ct);
             io.Result(made, m => io.Say(
                 $"{m.Path}: {Figures.Bytes(m.Bytes)}, sha256 {m.Sha256}, channels {string.Join(' ', m.Channels)} times {m.Factor}; "
                 + "`bench model import` takes it"));
@@ -43,13 +43,13 @@ internal static class ModelFileCommands
     }
 
     /// <summary>Imports to a temporary file first: what is changed is the canonical form, whatever the source's.</summary>
-    private static OutlierFile Write(OutlierVariant variant, string source, string target, IProgress<double> progress, CancellationToken ct)
+    private static async Task<OutlierFile> MakeAsync(CliIo io, OutlierVariant variant, string source, string target, CancellationToken ct)
     {
         var canonical = $"{target}.{Guid.NewGuid():N}.import";
         try
         {
-            ModelImporter.Import(source, canonical, cancellation: ct);
-            var (sha256, bytes, chosen) = variant.Write(canonical, target, progress, ct);
+            await TensorProgress.ShowAsync(io, "importing", p => Task.Run(() => ModelImporter.Import(source, canonical, p, ct), ct));
+            var (sha256, bytes, chosen) = await TensorProgress.ShowAsync(io, "writing", p => Task.Run(() => variant.Write(canonical, target, p, ct), ct));
             return new OutlierFile(target, sha256, bytes, variant.Factor, chosen);
         }
         catch (Exception e) when (e is ModelFormatException or ArgumentException)

@@ -35,7 +35,10 @@ internal static class QuantizeCommand
             var request = new Request(
                 parse.GetValue(model)!, ParsePrecision(parse.GetValue(precision)!), parse.GetValue(calibration), parse.GetValue(group),
                 parse.GetValue(windows), parse.GetValue(explain), Path.GetFullPath(parse.GetValue(output)!));
-            var report = await ModelCommands.WithProgressAsync(io, "quantizing", progress => Task.Run(() => Run(request, progress, ct), ct));
+            Check(request);
+            using var local = await TensorProgress.ShowAsync(
+                io, "importing", p => Task.Run(() => LocalModel.Open(request.Model, Path.GetDirectoryName(request.Output)!, p, ct), ct));
+            var report = await ModelCommands.WithProgressAsync(io, "quantizing", p => Task.Run(() => Run(local, request, p, ct), ct));
             io.Result(report, r => Draw(io, r));
             return 0;
         });
@@ -59,15 +62,18 @@ internal static class QuantizeCommand
         }
     }
 
-    private static QuantizeReport Run(Request request, IProgress<double> progress, CancellationToken ct)
+    private static void Check(Request request)
     {
         if (request.Explain && request.Calibration is null)
             throw new BenchException("--explain measures on a text: give one with --calibration");
         if (request.Explain && request.Precision.Is16Bit)
             throw new BenchException($"{request.Precision} quantizes nothing that could be explained; leave --explain out");
+    }
+
+    private static QuantizeReport Run(LocalModel model, Request request, IProgress<double> progress, CancellationToken ct)
+    {
         try
         {
-            using var model = LocalModel.Open(request.Model, Path.GetDirectoryName(request.Output)!, null, ct);
             var text = request.Calibration is null ? null : model.Tokens(request.Calibration);
             var context = ModelImporter.Inspect(model.Path).ContextLength;
             var calibration = text is null ? null : CalibrationText.For(text, context, request.Windows);

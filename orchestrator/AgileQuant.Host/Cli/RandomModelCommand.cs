@@ -2,6 +2,7 @@ using System.CommandLine;
 using AgileQuant.Engine;
 using AgileQuant.Host.Api;
 using AgileQuant.Host.Client;
+using AgileQuant.Orchestrator.Domain;
 using AgileQuant.Orchestrator.Reports;
 
 namespace AgileQuant.Host.Cli;
@@ -31,22 +32,31 @@ internal static class RandomModelCommand
             var (preset, number) = (parse.GetValue(shape)!, parse.GetValue(seed));
             if (parse.GetValue(file) is { } path)
             {
-                var made = await ModelCommands.WithProgressAsync(io, "generating", p => Task.Run(() => Write(preset, number, Path.GetFullPath(path), p, ct), ct));
+                var made = await TensorProgress.ShowAsync(io, "generating", p => Task.Run(() => Write(preset, number, Path.GetFullPath(path), p, ct), ct));
                 io.Result(made, m => io.Say($"{path}: {m.Parameters / 1e6:0.#} M parameters, {Figures.Bytes(m.Bytes)}, sha256 {m.Sha256}"));
                 return 0;
             }
 
             using var client = await io.ConnectAsync(ct);
             var request = new RandomModelRequest(preset, parse.GetValue(name)!, number);
-            var model = await ModelCommands.WithProgressAsync(io, "generating", p => client.CreateRandomModelAsync(request, p, ct));
+            var model = await TensorProgress.ShowAsync(io, "generating", p => client.CreateRandomModelAsync(request, p, ct));
             io.Result(model, m => ModelCommands.Draw(io, [m]));
             return 0;
         });
         return command;
     }
 
-    private static ModelSummary Write(string preset, int seed, string path, IProgress<double> progress, CancellationToken ct) =>
-        RandomModelShape.Presets.TryGetValue(preset, out var shape)
-            ? RandomModel.Write(path, shape, seed, progress, ct)
-            : throw new BenchException($"there is no shape '{preset}': use one of {string.Join(", ", RandomModelShape.Presets.Keys)}");
+    private static ModelSummary Write(string preset, int seed, string path, IProgress<ModelProgress> progress, CancellationToken ct)
+    {
+        if (!RandomModelShape.Presets.TryGetValue(preset, out var shape))
+            throw new BenchException($"there is no shape '{preset}': use one of {string.Join(", ", RandomModelShape.Presets.Keys)}");
+        var folder = Path.GetDirectoryName(path)!;
+        if (Directory.Exists(folder)
+            && DiskRoom.Problem($"the shape {preset}", RandomModel.Measure(shape).Bytes, new DriveInfo(folder).AvailableFreeSpace, folder) is { } problem)
+        {
+            throw new BenchException(problem);
+        }
+
+        return RandomModel.Write(path, shape, seed, progress, ct);
+    }
 }

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Runtime.CompilerServices;
 using System.Text.Json;
+using AgileQuant.Engine;
 using AgileQuant.Host.Api;
 using AgileQuant.Orchestrator.Contracts;
 
@@ -61,10 +62,10 @@ public sealed class BenchClient : IDisposable
 
     public Task<IReadOnlyList<ModelView>> ListModelsAsync(CancellationToken ct) => GetAsync<IReadOnlyList<ModelView>>("models", ct);
 
-    public Task<ModelView> ImportModelAsync(ImportModelRequest request, IProgress<double>? progress, CancellationToken ct) =>
+    public Task<ModelView> ImportModelAsync(ImportModelRequest request, IProgress<ModelProgress>? progress, CancellationToken ct) =>
         ImportAsync("models", request, progress, ct);
 
-    public Task<ModelView> CreateRandomModelAsync(RandomModelRequest request, IProgress<double>? progress, CancellationToken ct) =>
+    public Task<ModelView> CreateRandomModelAsync(RandomModelRequest request, IProgress<ModelProgress>? progress, CancellationToken ct) =>
         ImportAsync("models/random", request, progress, ct);
 
     public Task<IReadOnlyList<DatasetView>> ListDatasetsAsync(CancellationToken ct) => GetAsync<IReadOnlyList<DatasetView>>("datasets", ct);
@@ -108,7 +109,7 @@ public sealed class BenchClient : IDisposable
 
     private static string Esc(string text) => Uri.EscapeDataString(text);
 
-    private async Task<ModelView> ImportAsync(string path, object request, IProgress<double>? progress, CancellationToken ct)
+    private async Task<ModelView> ImportAsync(string path, object request, IProgress<ModelProgress>? progress, CancellationToken ct)
     {
         using var response = await CallAsync(HttpMethod.Post, path, request, HttpCompletionOption.ResponseHeadersRead, ct);
         await foreach (var line in LinesAsync<ModelImportEvent>(response, ct))
@@ -118,7 +119,7 @@ public sealed class BenchClient : IDisposable
             if (line.Model is { } model)
                 return model;
             if (line.Progress is { } value)
-                progress?.Report(value);
+                progress?.Report(new ModelProgress(value, line.Tensor ?? "", line.Number ?? 0, line.Count ?? 0));
         }
 
         throw new BenchException("the node ended the import without a result; its log says why (`bench status` names it)");

@@ -48,7 +48,7 @@ internal sealed class DemoAssets(CliIo io, BenchClient client)
             if (await HasModelAsync(name, ct))
                 continue;
             var folder = Path.Combine(SourceTree.Require(), "infra", "samples", name);
-            var model = await ModelCommands.WithProgressAsync(io, "importing", p => client.ImportModelAsync(new ImportModelRequest(folder, name), p, ct));
+            var model = await TensorProgress.ShowAsync(io, "importing", p => client.ImportModelAsync(new ImportModelRequest(folder, name), p, ct));
             io.Note($"imported model {name} ({model.Architecture})");
         }
     }
@@ -58,7 +58,7 @@ internal sealed class DemoAssets(CliIo io, BenchClient client)
     {
         if (await HasModelAsync(DemoPlan.SpeedModel, ct))
             return;
-        await ModelCommands.WithProgressAsync(io, "generating",
+        await TensorProgress.ShowAsync(io, "generating",
             p => client.CreateRandomModelAsync(new RandomModelRequest(DemoPlan.SpeedShape, DemoPlan.SpeedModel), p, ct));
         io.Note($"made     model {DemoPlan.SpeedModel} (random weights: speed only)");
     }

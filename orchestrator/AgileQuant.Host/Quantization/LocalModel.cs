@@ -21,10 +21,10 @@ internal sealed class LocalModel : IDisposable
     /// <summary>Imports a Hugging Face folder or a .gguf file.</summary>
     /// <param name="source">The folder or file.</param>
     /// <param name="work">Folder for the copy and what is made of it; made when missing.</param>
-    /// <param name="progress">0 to 1.</param>
+    /// <param name="progress">Told tensor by tensor.</param>
     /// <param name="ct">Stops between chunks.</param>
     /// <exception cref="BenchException">There is no such model, or it is of no supported kind.</exception>
-    public static LocalModel Open(string source, string work, IProgress<double>? progress, CancellationToken ct)
+    public static LocalModel Open(string source, string work, IProgress<ModelProgress>? progress, CancellationToken ct)
     {
         if (!File.Exists(source) && !Directory.Exists(source))
             throw new BenchException($"there is no model at {source}; give a Hugging Face folder or a .gguf file");

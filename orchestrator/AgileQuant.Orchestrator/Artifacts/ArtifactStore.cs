@@ -20,6 +20,10 @@ public sealed class ArtifactStore
     /// <summary>The folder itself, as <c>aqengine run --store</c> takes it.</summary>
     public string Folder => _folder;
 
+    /// <summary>Bytes that this process may still write to the folder's file system.</summary>
+    /// <exception cref="IOException">The file system does not answer.</exception>
+    public long FreeBytes => new DriveInfo(_folder).AvailableFreeSpace;
+
     /// <summary>Where an artifact is or would be.</summary>
     public string PathOf(string sha256) => Path.Combine(_folder, sha256);
 

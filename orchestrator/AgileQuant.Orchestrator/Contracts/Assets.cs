@@ -1,3 +1,5 @@
+using AgileQuant.Engine;
+
 namespace AgileQuant.Orchestrator.Contracts;
 
 /// <summary>An imported model.</summary>
@@ -30,17 +32,27 @@ public sealed record DatasetView(Guid Id, string Name, long Bytes, string Sha256
 /// <summary>An engine binary for a target.</summary>
 public sealed record EngineView(string Target, string Version, string Build, string Sha256, long Bytes, DateTimeOffset CreatedAt, bool Current);
 
+/// <summary>A shape of random models.</summary>
+/// <param name="Name">What <see cref="IAssetService.CreateRandomModelAsync"/> takes.</param>
+/// <param name="FileBytes">Size of the model's file on the node's disk; each pack of it comes on top, fp16 as large again.</param>
+/// <param name="MemoryBytes">What an fp16 run of 512 tokens needs on a board.</param>
+/// <param name="Problem">Why it cannot be made on this node now; null: it can.</param>
+public sealed record RandomShapeView(string Name, string Architecture, long Parameters, long FileBytes, long MemoryBytes, string? Problem);
+
 /// <summary>Imports and lists models, datasets and engines. Paths are on the node's machine.</summary>
 public interface IAssetService
 {
     Task<IReadOnlyList<ModelView>> ListModelsAsync(CancellationToken ct = default);
 
     /// <summary>Imports a Hugging Face folder or a .gguf. The same content under the same name is returned as it is.</summary>
-    Task<ModelView> ImportModelAsync(string path, string name, IProgress<double>? progress = null, CancellationToken ct = default);
+    Task<ModelView> ImportModelAsync(string path, string name, IProgress<ModelProgress>? progress = null, CancellationToken ct = default);
 
-    /// <summary>Generates a random-weight model for speed only.</summary>
+    /// <summary>The shapes that random models can have, the smallest first, with what each takes here.</summary>
+    Task<IReadOnlyList<RandomShapeView>> ListRandomShapesAsync(CancellationToken ct = default);
+
+    /// <summary>Generates a random-weight model for speed only. Throws <see cref="UserErrorException"/> where the disk has no room for it.</summary>
     /// <param name="shape">A preset's name, for instance <c>demo-150m</c>.</param>
-    Task<ModelView> CreateRandomModelAsync(string shape, string name, int seed, IProgress<double>? progress = null, CancellationToken ct = default);
+    Task<ModelView> CreateRandomModelAsync(string shape, string name, int seed, IProgress<ModelProgress>? progress = null, CancellationToken ct = default);
 
     Task<IReadOnlyList<DatasetView>> ListDatasetsAsync(CancellationToken ct = default);
 

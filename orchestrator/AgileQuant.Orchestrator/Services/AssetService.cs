@@ -8,15 +8,22 @@ using AgileQuant.Orchestrator.Storage;
 namespace AgileQuant.Orchestrator.Services;
 
 /// <inheritdoc cref="IAssetService"/>
-public sealed class AssetService(AssetStore assets, ArtifactStore store) : IAssetService
+/// <param name="freeBytes">Room in the store; null: as the file system says.</param>
+public sealed class AssetService(AssetStore assets, ArtifactStore store, Func<long>? freeBytes = null) : IAssetService
 {
+    /// <summary>Prompt that a shape's memory is stated for.</summary>
+    private const int StatedTokens = 512;
+
+    private static readonly Lazy<IReadOnlyDictionary<string, (long Parameters, long Bytes)>> Sizes = new(
+        () => RandomModelShape.Presets.ToDictionary(p => p.Key, p => RandomModel.Measure(p.Value), StringComparer.Ordinal));
+
     public async Task<IReadOnlyList<ModelView>> ListModelsAsync(CancellationToken ct = default)
     {
         var packs = (await assets.PacksAsync(ct)).ToLookup(p => p.ModelId);
         return [.. (await assets.ModelsAsync(ct)).Select(m => View(m, packs[m.Id]))];
     }
 
-    public Task<ModelView> ImportModelAsync(string path, string name, IProgress<double>? progress = null, CancellationToken ct = default)
+    public Task<ModelView> ImportModelAsync(string path, string name, IProgress<ModelProgress>? progress = null, CancellationToken ct = default)
     {
         SpecRules.Name(name, "The model");
         path = UserFiles.Expand(path);
@@ -25,13 +32,19 @@ public sealed class AssetService(AssetStore assets, ArtifactStore store) : IAsse
         return AddAsync(name, Path.GetFullPath(path), file => ModelImporter.Import(path, file, progress, ct), ct);
     }
 
-    public Task<ModelView> CreateRandomModelAsync(string shape, string name, int seed, IProgress<double>? progress = null, CancellationToken ct = default)
+    public Task<ModelView> CreateRandomModelAsync(string shape, string name, int seed, IProgress<ModelProgress>? progress = null, CancellationToken ct = default)
     {
         SpecRules.Name(name, "The model");
         if (!RandomModelShape.Presets.TryGetValue(shape, out var known))
             throw new UserErrorException($"There is no shape '{shape}': use one of {string.Join(", ", RandomModelShape.Presets.Keys.Order(StringComparer.Ordinal))}.");
+        if (Problem(shape) is { } problem)
+            throw new UserErrorException(problem + ".");
         return AddAsync(name, $"random {shape} seed {seed}", file => RandomModel.Write(file, known, seed, progress, ct), ct);
     }
+
+    /// <summary>Counting the sizes builds vocabularies of up to 250,880 words once, so it is done beside the caller.</summary>
+    public Task<IReadOnlyList<RandomShapeView>> ListRandomShapesAsync(CancellationToken ct = default) => Task.Run<IReadOnlyList<RandomShapeView>>(
+        () => [.. RandomModelShape.Presets.OrderBy(p => Sizes.Value[p.Key].Bytes).Select(p => View(p.Key, p.Value))], ct);
 
     public async Task<IReadOnlyList<DatasetView>> ListDatasetsAsync(CancellationToken ct = default) =>
         [.. (await assets.DatasetsAsync(ct)).Select(View)];
@@ -135,6 +148,27 @@ public sealed class AssetService(AssetStore assets, ArtifactStore store) : IAsse
         {
             throw UserFiles.Explain(e, $"'{path}' could not be read");
         }
+    }
+
+    /// <summary>Why a shape cannot be made here; null: it can.</summary>
+    private string? Problem(string shape)
+    {
+        try
+        {
+            return DiskRoom.Problem($"A random model of the shape {shape}", Sizes.Value[shape].Bytes, freeBytes?.Invoke() ?? store.FreeBytes, store.Folder);
+        }
+        catch (Exception e) when (UserFiles.IsFileProblem(e))
+        {
+            return $"How much room {store.Folder} has cannot be asked: {e.Message.TrimEnd('.')}";
+        }
+    }
+
+    private RandomShapeView View(string name, RandomModelShape shape)
+    {
+        var (parameters, bytes) = Sizes.Value[name];
+        var memory = MemoryFit.Needed(
+            bytes, new ModelShape(shape.Layers, shape.Dimension, shape.FeedForward, shape.Heads, shape.KvHeads, shape.VocabularySize), StatedTokens, StatedTokens);
+        return new RandomShapeView(name, shape.Architecture.ToString().ToLowerInvariant(), parameters, bytes, memory, Problem(name));
     }
 
     private static UserErrorException Taken(string what, string name) =>

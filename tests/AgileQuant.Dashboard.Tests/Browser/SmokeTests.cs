@@ -47,6 +47,38 @@ public sealed class SmokeTests(BrowserFixture browser) : IClassFixture<BrowserFi
     }
 
     [Fact]
+    public async Task An_import_names_the_tensor_it_is_at()
+    {
+        var page = await browser.OpenAsync("/assets");
+        await page.GetByTestId("import-model").ClickAsync();
+        await page.GetByTestId("import-path").FillAsync("/slow/model");
+        await page.GetByTestId("import-name").FillAsync("slow");
+        await page.GetByTestId("import-start").ClickAsync();
+        await Expect(page.GetByTestId("import-tensor")).ToHaveTextAsync("Tensor 12 of 30: blk.1.ffn_up.weight");
+        Bench.SlowImport.SetResult();
+        await Expect(page.GetByTestId("import-tensor")).Not.ToBeVisibleAsync();
+    }
+
+    [Fact]
+    public async Task Random_models_are_offered_with_what_they_take_and_refused_without_room()
+    {
+        var page = await browser.OpenAsync("/assets");
+        await page.GetByTestId("random-model").ClickAsync();
+        await Expect(page.GetByTestId("random-needs")).ToContainTextAsync("on the node's disk");
+        await Expect(page.GetByTestId("random-start")).ToBeEnabledAsync();
+        await page.GetByTestId("random-shape").SelectOptionAsync("tinyllama-1.1b");
+        await Expect(page.GetByTestId("random-name")).ToHaveValueAsync("random-tinyllama-1.1b");
+        await Expect(page.GetByTestId("random-problem")).ToContainTextAsync("has 1.1 GiB free");
+        await Expect(page.GetByTestId("random-start")).ToBeDisabledAsync();
+        await page.GetByTestId("random-name").FillAsync("mine");
+        await page.GetByTestId("random-shape").SelectOptionAsync("demo-150m");
+        await Expect(page.GetByTestId("random-name")).ToHaveValueAsync("mine");
+        await page.GetByTestId("random-start").ClickAsync();
+        await Expect(page.GetByTestId("random-start")).Not.ToBeVisibleAsync();
+        Bench.Models.ShouldContain(m => m.Name == "mine");
+    }
+
+    [Fact]
     public async Task A_matrix_is_planned_started_watched_and_its_run_and_report_open()
     {
         var page = await browser.OpenAsync();

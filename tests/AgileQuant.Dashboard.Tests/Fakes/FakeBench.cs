@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using System.Threading.Channels;
+using AgileQuant.Engine;
 using AgileQuant.Orchestrator.Contracts;
 using static AgileQuant.Dashboard.Tests.Fakes.FakeDevices;
 
@@ -129,13 +130,30 @@ internal sealed class FakeBench : IDeviceService, IAssetService, IMatrixService,
         lock (_gate) { return Task.FromResult<IReadOnlyList<ModelView>>([.. Models]); }
     }
 
-    public Task<ModelView> ImportModelAsync(string path, string name, IProgress<double>? progress = null, CancellationToken ct = default) =>
-        path.StartsWith("/missing", StringComparison.Ordinal)
-            ? throw new UserErrorException($"{path} is not there. Give a folder with config.json, or a .gguf file, on the node's machine.")
-            : Add(Models, FakeAssets.Model(name, 4_700_000, random: false), "model");
+    /// <summary>Ends the import of a path that begins with <c>/slow</c>.</summary>
+    internal TaskCompletionSource SlowImport { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    public Task<ModelView> CreateRandomModelAsync(string shape, string name, int seed, IProgress<double>? progress = null, CancellationToken ct = default) =>
+    public async Task<ModelView> ImportModelAsync(string path, string name, IProgress<ModelProgress>? progress = null, CancellationToken ct = default)
+    {
+        if (path.StartsWith("/missing", StringComparison.Ordinal))
+            throw new UserErrorException($"{path} is not there. Give a folder with config.json, or a .gguf file, on the node's machine.");
+        if (path.StartsWith("/slow", StringComparison.Ordinal))
+        {
+            progress?.Report(new ModelProgress(0.4, "blk.1.ffn_up.weight", 12, 30));
+            await SlowImport.Task.WaitAsync(TimeSpan.FromMinutes(1), ct);
+        }
+
+        return await Add(Models, FakeAssets.Model(name, 4_700_000, random: false), "model");
+    }
+
+    public Task<ModelView> CreateRandomModelAsync(string shape, string name, int seed, IProgress<ModelProgress>? progress = null, CancellationToken ct = default) =>
         Add(Models, FakeAssets.Model(name, 150_000_000, random: true), "model");
+
+    public Task<IReadOnlyList<RandomShapeView>> ListRandomShapesAsync(CancellationToken ct = default) => Task.FromResult<IReadOnlyList<RandomShapeView>>(
+    [
+        new("demo-150m", "llama", 149_800_000, 300_500_000, 400_000_000, null),
+        new("tinyllama-1.1b", "llama", 1_100_048_384, 2_201_000_000, 2_400_000_000, "A random model of the shape tinyllama-1.1b needs 2.0 GiB of disk, /store has 1.1 GiB free"),
+    ]);
 
     public Task<IReadOnlyList<DatasetView>> ListDatasetsAsync(CancellationToken ct = default)
     {

@@ -39,6 +39,19 @@ public sealed class SmallModelTests
     }
 
     [Fact]
+    public void A_shape_of_random_models_says_what_it_takes_and_proposes_a_name()
+    {
+        var shape = new RandomShapeView("opt-125m", "opt", 125_237_760, 251_000_000, 400L << 20, null);
+
+        RandomShapes.Option(shape).ShouldBe("opt-125m: 125M parameters, 251 MB on disk");
+        RandomShapes.Option(shape with { Problem = "full" }).ShouldEndWith(", no room for it");
+        RandomShapes.Needs(shape).ShouldBe(
+            "OPT. 251 MB on the node's disk, and each pack of it on top; an fp16 run of 512 tokens needs 400 MiB of memory on the board.");
+        RandomShapes.NameOf("demo-150m").ShouldBe("random-150m");
+        RandomShapes.NameOf("opt-125m").ShouldBe("random-opt-125m");
+    }
+
+    [Fact]
     public void An_axis_over_one_value_or_none_still_has_a_height()
     {
         Axis.Over([5], 0, 100).At(5).ShouldBe(50, 1);

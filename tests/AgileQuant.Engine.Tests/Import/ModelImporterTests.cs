@@ -244,8 +244,11 @@ public sealed class ModelImporterTests : IDisposable
 
         ModelImporter.Import(_folder.File("tiny"), _folder.File("out.gguf"), seen, TestContext.Current.CancellationToken);
 
-        seen.Values.ShouldBe(seen.Values.Order());
-        seen.Values[^1].ShouldBe(1);
+        seen.Values.Select(v => v.Share).ShouldBe(seen.Values.Select(v => v.Share).Order());
+        seen.Values[^1].Share.ShouldBe(1);
+        using var made = GgufFile.Open(_folder.File("out.gguf"));
+        seen.Values.DistinctBy(v => v.Number).Select(v => v.Tensor).ShouldBe(made.Tensors.Select(t => t.Name), "each tensor is named, in the file's order");
+        seen.Values.ShouldAllBe(v => v.Count == made.Tensors.Count && v.Number >= 1 && v.Number <= v.Count);
     }
 
     [Fact]
@@ -277,10 +280,10 @@ public sealed class ModelImporterTests : IDisposable
         return bytes;
     }
 
-    private sealed class Recorder : IProgress<double>
+    private sealed class Recorder : IProgress<ModelProgress>
     {
-        public List<double> Values { get; } = [];
+        public List<ModelProgress> Values { get; } = [];
 
-        public void Report(double value) => Values.Add(value);
+        public void Report(ModelProgress value) => Values.Add(value);
     }
 }

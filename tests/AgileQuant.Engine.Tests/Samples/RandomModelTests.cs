@@ -33,6 +33,19 @@ public sealed class RandomModelTests : IDisposable
         pack.Metadata.Flag("agilequant.random_weights").ShouldBe(true);
     }
 
+    [Theory]
+    [InlineData(Architecture.Llama, false)]
+    [InlineData(Architecture.Opt, true)]
+    [InlineData(Architecture.Bloom, true)]
+    public void Its_size_is_known_before_it_is_made(Architecture architecture, bool tied)
+    {
+        var shape = new RandomModelShape("sized", 64, 2, 4, 4, 96, 301, 64, tied, architecture);
+        var made = Write("a.gguf", shape, 1);
+
+        RandomModel.Measure(shape).ShouldBe((made.Parameters, made.Bytes));
+        new FileInfo(_folder.File("a.gguf")).Length.ShouldBe(made.Bytes);
+    }
+
     [Fact]
     public void It_is_canonical_already()
     {

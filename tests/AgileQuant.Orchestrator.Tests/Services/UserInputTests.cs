@@ -46,6 +46,32 @@ public sealed class UserInputTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_random_model_that_the_disk_has_no_room_for_is_refused_before_it_is_written()
+    {
+        var full = new AssetService(new AssetStore(Store.Database), new ArtifactStore(Store.Options), () => 1L << 30);
+        var shapes = await full.ListRandomShapesAsync(Ct);
+        shapes.Select(s => s.Name).ShouldBe(Engine.RandomModelShape.Presets.Keys, ignoreOrder: true);
+        shapes.Select(s => s.FileBytes).ShouldBeInOrder();
+        shapes.ShouldAllBe(s => s.MemoryBytes > s.FileBytes && s.FileBytes > 2 * s.Parameters);
+        shapes.Single(s => s.Name == "demo-150m").Problem.ShouldBeNull();
+        var problem = shapes.Single(s => s.Name == "tinyllama-1.1b").Problem.ShouldNotBeNull();
+        problem.ShouldContain("needs 2.0 GiB of disk");
+        problem.ShouldContain(Store.Options.StoreFolder);
+        (await RefusedAsync<UserErrorException>(() => full.CreateRandomModelAsync("tinyllama-1.1b", "large", 1, ct: Ct))).Message.ShouldBe(problem + ".");
+        Directory.GetFiles(Store.Options.StoreFolder).ShouldBeEmpty();
+
+        var free = new ArtifactStore(Store.Options).FreeBytes;
+        free.ShouldBeGreaterThan(0);
+        (await full.CreateRandomModelAsync("tiny-3m", "small", 1, ct: Ct)).Bytes.ShouldBe(shapes[0].FileBytes);
+    }
+
+    [Theory]
+    [InlineData(100, 0, true)]
+    [InlineData(100, -1, false)]
+    public void A_file_fits_when_the_reserve_stays_free_beside_it(long needed, long more, bool fits) =>
+        (AgileQuant.Orchestrator.Domain.DiskRoom.Problem("It", needed, needed + AgileQuant.Orchestrator.Domain.DiskRoom.Reserve + more, "/store") is null).ShouldBe(fits);
+
+    [Fact]
     public async Task One_board_cannot_be_two_devices_at_a_time()
     {
         var devices = await DevicesAsync();
