@@ -1,5 +1,6 @@
 // selftest: SHA-256 by the CPU's own instructions against the plain form, and both against a published digest.
 #include "commands.h"
+#include "selftest.h"
 #include "sha256_blocks.h"
 
 #include <string.h>

@@ -33,7 +33,4 @@ int aq_cmd_status(const struct aq_args *args);
 int aq_cmd_logits(const struct aq_args *args);
 int aq_cmd_accumulate(const struct aq_args *args);
 
-// A part of selftest: one line for SHA-256.
-bool aq_selftest_sha256(struct aq_error *err);
-
 #endif
