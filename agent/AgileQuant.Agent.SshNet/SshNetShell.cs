@@ -22,38 +22,26 @@ internal sealed class SshNetShell(
 
     public TimeSpan TransferStall => options.TransferStall;
 
-    public async Task<RemoteResult> RunAsync(
+    public Task<RemoteResult> RunAsync(
         IReadOnlyList<string> command, RunOptions? options = null, CancellationToken cancellationToken = default)
     {
-        options ??= new RunOptions();
-        var stdout = new BoundedCapture(options.MaxStdoutBytes);
-        var stderr = new BoundedCapture(options.MaxStderrBytes);
-        using var bound = new Bound(Address, RemoteFileCommand.Describe(command), options.Timeout, cancellationToken);
-        var exitCode = await ExecuteAsync(
-            command, stderr, bound,
-            options.Stdin.IsEmpty ? null : (stdin, token) => Feed(options.Stdin, stdin, token),
-            (chunk, _) =>
-            {
-                stdout.Append(chunk.Span);
-                return ValueTask.CompletedTask;
-            });
-        return new RemoteResult(exitCode, stdout.Text, stderr.Text)
-        {
-            StdoutTruncated = stdout.Truncated,
-            StderrTruncated = stderr.Truncated,
-        };
+        var limits = options ?? new RunOptions();
+        return CapturedCommand.RunAsync(
+            Address, command, limits,
+            (stderr, bound, onStdout) => ExecuteAsync(
+                command, stderr, bound, limits.Stdin.IsEmpty ? null : (stdin, token) => Feed(limits.Stdin, stdin, token), onStdout),
+            cancellationToken);
     }
 
-    public async Task<int> StreamAsync(
+    public Task<int> StreamAsync(
         IReadOnlyList<string> command,
         Func<ReadOnlyMemory<byte>, CancellationToken, ValueTask> onStdout,
         TimeSpan timeout,
-        CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(onStdout);
-        using var bound = new Bound(Address, RemoteFileCommand.Describe(command), timeout, cancellationToken);
-        return await ExecuteAsync(command, new BoundedCapture(RunOptions.DefaultMaxStderr), bound, feed: null, onStdout);
-    }
+        CancellationToken cancellationToken = default) =>
+        CapturedCommand.StreamAsync(
+            Address, command, onStdout, timeout,
+            (stderr, bound, take) => ExecuteAsync(command, stderr, bound, feed: null, take),
+            cancellationToken);
 
     // What SFTP did not finish, dd does: where there is no SFTP server, and to hear the reason for a failure in words.
     public async Task UploadAsync(

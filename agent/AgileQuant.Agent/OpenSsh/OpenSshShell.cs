@@ -18,35 +18,24 @@ internal sealed class OpenSshShell(OpenSshOptions options, ConnectionSettings se
     public async Task<RemoteResult> RunAsync(
         IReadOnlyList<string> command, RunOptions? options = null, CancellationToken cancellationToken = default)
     {
-        options ??= new RunOptions();
-        var stdout = new BoundedCapture(options.MaxStdoutBytes);
-        var stderr = new BoundedCapture(options.MaxStderrBytes);
-        using var bound = new Bound(Address, RemoteFileCommand.Describe(command), options.Timeout, cancellationToken);
-        var exitCode = await ExecuteAsync(
-            command, stderr, bound,
-            async (stdin, token) => await stdin.WriteAsync(options.Stdin, token),
-            (chunk, _) =>
-            {
-                stdout.Append(chunk.Span);
-                return ValueTask.CompletedTask;
-            });
-        return new RemoteResult(exitCode, stdout.Text, SshSession.WithoutExitMark(stderr.Text))
-        {
-            StdoutTruncated = stdout.Truncated,
-            StderrTruncated = stderr.Truncated,
-        };
+        var limits = options ?? new RunOptions();
+        var result = await CapturedCommand.RunAsync(
+            Address, command, limits,
+            (stderr, bound, onStdout) => ExecuteAsync(
+                command, stderr, bound, async (stdin, token) => await stdin.WriteAsync(limits.Stdin, token), onStdout),
+            cancellationToken);
+        return result with { Stderr = SshSession.WithoutExitMark(result.Stderr) };
     }
 
-    public async Task<int> StreamAsync(
+    public Task<int> StreamAsync(
         IReadOnlyList<string> command,
         Func<ReadOnlyMemory<byte>, CancellationToken, ValueTask> onStdout,
         TimeSpan timeout,
-        CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(onStdout);
-        using var bound = new Bound(Address, RemoteFileCommand.Describe(command), timeout, cancellationToken);
-        return await ExecuteAsync(command, new BoundedCapture(RunOptions.DefaultMaxStderr), bound, stdin: null, onStdout);
-    }
+        CancellationToken cancellationToken = default) =>
+        CapturedCommand.StreamAsync(
+            Address, command, onStdout, timeout,
+            (stderr, bound, take) => ExecuteAsync(command, stderr, bound, stdin: null, take),
+            cancellationToken);
 
     // By dd and not by sftp: some boards (Termux) have no sftp-server.
     public async Task UploadAsync(
