@@ -12,15 +12,18 @@ internal sealed record ScanSize(int LayersTogether, int Windows, int Context)
     public const double MostWork = 4e13;
 
     private const int FewestBlocks = 4; // coarser than that, a group is worth more than the whole budget of mixed
+    private const int WindowsOfOneLayer = 4; // fewer tell layers apart no better than putting neighbours together does
     private const int FewestWindows = 2;
 
-    /// <summary>For the scan of <c>mixed</c>: layers are put together before windows are left out.</summary>
+    /// <summary>For the scan of <c>mixed</c>: down to 4 windows are left out first, then layers are put together, then windows are left out again.</summary>
     /// <param name="shape">Of the model.</param>
     /// <param name="windows">That are wanted.</param>
     /// <param name="context">Ids of a window.</param>
     public static ScanSize ForMixed(ModelShape shape, int windows, int context)
     {
         var together = 1;
+        while (Work(shape, together, windows, context) > MostWork && windows > WindowsOfOneLayer)
+            windows--;
         while (Work(shape, together, windows, context) > MostWork && (shape.Layers + together) / (together + 1) >= FewestBlocks)
             together++;
         while (Work(shape, together, windows, context) > MostWork && windows > FewestWindows)

@@ -13,12 +13,11 @@ internal static class SensitivityScan
     /// <summary>Share of the layers' multiply-adds that may have 8-bit activations.</summary>
     public const double Budget = 0.15;
 
-    private const int Windows = 8;
-    private const int Context = 256;
+    private const int Windows = 16;
 
     /// <param name="model">The canonical model.</param>
     /// <param name="recipe">With <c>mixed</c>.</param>
-    /// <param name="windows">Calibration windows; the beginnings of a few are used.</param>
+    /// <param name="windows">Calibration windows; a few are used.</param>
     /// <param name="options">Of the probes: how inputs are quantized.</param>
     /// <param name="progress">Share of the inputs that is measured.</param>
     /// <param name="cancellation">Stops between layers.</param>
@@ -27,7 +26,7 @@ internal static class SensitivityScan
         ModelWeights model, PackRecipe recipe, int[][] windows, CalibratorOptions options, IProgress<double>? progress, CancellationToken cancellation)
     {
         var shape = model.Shape;
-        var size = ScanSize.ForMixed(shape, Math.Min(Windows, windows.Length), Math.Min(Context, windows[0].Length));
+        var size = ScanSize.ForMixed(shape, Math.Min(Windows, windows.Length), windows[0].Length);
         var groups = Groups(shape, size.LayersTogether);
         var variants = groups.Select(g => (g[0].Layer, options with { Kept = g })).Append((shape.Layers, options));
         var nlls = new Probe(model, recipe, Probe.Few(windows, size.Windows, size.Context), options).Measure([.. variants], progress, cancellation);

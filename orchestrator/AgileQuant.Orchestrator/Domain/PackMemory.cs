@@ -6,6 +6,7 @@ namespace AgileQuant.Orchestrator.Domain;
 public static class PackMemory
 {
     private const long Reserve = 256L << 20;
+    private const long GarbagePercent = 120; // arrays that the garbage collector has not taken yet
 
     /// <summary>
     /// An upper estimate in bytes, what the calibrator holds at its widest (docs/quantization.md, "The pass"). Plain packs stream chunks of
@@ -13,7 +14,13 @@ public static class PackMemory
     /// weights of a place as they were and as they were rounded, and three more of one linear while GPTQ works on it; its statistics in fp64
     /// with their factors; at the end the output head twice.
     /// </summary>
-    public static long Needed(ModelShape shape, bool calibrated, int windows = CalibrationText.DefaultWindows, int context = CalibrationText.DefaultContext)
+    /// <param name="shape">Of the model.</param>
+    /// <param name="calibrated">The recipe has a calibration text.</param>
+    /// <param name="windows">Calibration windows.</param>
+    /// <param name="context">Ids of each.</param>
+    /// <param name="processors">Each has a window in work; null: those of this machine.</param>
+    public static long Needed(
+        ModelShape shape, bool calibrated, int windows = CalibrationText.DefaultWindows, int context = CalibrationText.DefaultContext, int? processors = null)
     {
         if (!calibrated)
             return Reserve;
@@ -22,8 +29,8 @@ public static class PackMemory
         var weights = ((2 * 2) + 3) * Math.Max(dim * inner, dim * dim) * sizeof(float);
         var moments = widest * widest * ((5 * sizeof(double)) + sizeof(float));
         var head = 2L * shape.VocabularySize * dim * sizeof(float);
-        var activations = Environment.ProcessorCount * context * ((6 * dim) + (6 * inner) + (2L * context)) * sizeof(float);
-        return streams + Math.Max(weights + moments, head) + activations + Reserve;
+        var activations = (long)(processors ?? Environment.ProcessorCount) * context * ((6 * dim) + (6 * inner) + (2L * context)) * sizeof(float);
+        return ((streams + Math.Max(weights + moments, head) + activations) * GarbagePercent / 100) + Reserve;
     }
 
     /// <summary>Null when it fits; else what to do.</summary>

@@ -64,17 +64,17 @@ public sealed class TokenSearchTests
     [Fact]
     public void Small_models_are_scanned_input_by_input_and_large_ones_within_a_bound()
     {
-        ScanSize.ForMixed(Shape(4, 256, 768, 4, 2, 4096), 8, 256).ShouldBe(new ScanSize(1, 8, 256));
-        ScanSize.ForMixed(Shape(12, 768, 3072, 12, 12, 50272), 8, 256).ShouldBe(new ScanSize(1, 8, 256)); // OPT-125M
+        ScanSize.ForMixed(Shape(4, 256, 768, 4, 2, 4096), 16, 512).ShouldBe(new ScanSize(1, 16, 512));
+        ScanSize.ForMixed(Shape(12, 768, 2048, 12, 12, 50272), 16, 512).ShouldBe(new ScanSize(1, 16, 512)); // of OPT-125M's size
 
-        var tiny = ScanSize.ForMixed(TinyLlama, 8, 256);
+        var tiny = ScanSize.ForMixed(TinyLlama, 16, 512);
         tiny.LayersTogether.ShouldBeInRange(2, 5);
-        tiny.Windows.ShouldBe(8);
+        tiny.Windows.ShouldBe(4);
 
-        var large = ScanSize.ForMixed(Shape(32, 4096, 11008, 32, 32, 32000), 8, 256); // LLaMA-7B
+        var large = ScanSize.ForMixed(Shape(32, 4096, 11008, 32, 32, 32000), 16, 512); // LLaMA-7B
         large.LayersTogether.ShouldBeGreaterThan(tiny.LayersTogether);
         Math.Ceiling(32.0 / large.LayersTogether).ShouldBeGreaterThanOrEqualTo(4);
-        large.Windows.ShouldBeInRange(2, 7);
+        large.Windows.ShouldBe(2);
     }
 
     [Fact]

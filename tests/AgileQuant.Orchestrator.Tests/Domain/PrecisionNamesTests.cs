@@ -61,10 +61,20 @@ public sealed class PrecisionNamesTests
     public void A_node_with_too_little_memory_says_what_it_needs()
     {
         var shape = new ModelShape(22, 2048, 5632, 32, 4, 32000); // TinyLlama 1.1B
-        var needed = PackMemory.Needed(shape, calibrated: true);
+        var needed = PackMemory.Needed(shape, calibrated: true, processors: 2);
         needed.ShouldBeInRange(3L << 30, 8L << 30);
         PackMemory.Problem("tinyllama as w4a8+gptq", needed, 1L << 30).ShouldNotBeNull().ShouldContain("needs");
         PackMemory.Problem("tinyllama as w4a8+gptq", needed, 16L << 30).ShouldBeNull();
         PackMemory.Problem("tinyllama as w4a8+gptq", needed, null).ShouldBeNull();
+    }
+
+    [Fact]
+    public void The_memory_said_to_be_needed_is_above_the_measured_peak_and_not_far_above()
+    {
+        // Peak resident sizes of bench quantize --precision w4a8+gptq on random models of these shapes, two cores.
+        Check(PackMemory.Needed(new ModelShape(4, 128, 384, 4, 2, 8192), calibrated: true, processors: 2), 313_408L << 10);
+        Check(PackMemory.Needed(new ModelShape(16, 768, 2048, 12, 4, 32000), calibrated: true, windows: 8, processors: 2), 668_040L << 10);
+
+        static void Check(long needed, long measured) => needed.ShouldBeInRange(measured, 2 * measured);
     }
 }
