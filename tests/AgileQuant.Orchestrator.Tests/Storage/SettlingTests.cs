@@ -165,6 +165,23 @@ public sealed class SettlingTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task What_earlier_versions_left_incomplete_for_want_of_bf16_becomes_skipped()
+    {
+        const string words = "this CPU has no bf16 instruction (aqengine info names no bf16 kernel); fp16 is the 16-bit path here";
+        var job = await TestJob.CreateAsync(Store, TestJob.Speed, precisions: ["fp16", "bf16"]);
+        await job.Jobs.MarkImpossibleAsync(job.Lease, job.Job.Id, "bf16", "skipped: " + words, Ct);
+        await job.Jobs.EndAsync(job.Lease, job.Job.Id, "failed", "the engine crashed", Ct);
+        (await Store.ScalarAsync<string>("select distinct state from run")).ShouldBe("incomplete");
+
+        var migration = await File.ReadAllTextAsync(
+            Path.Combine(RepoFiles.Root, "orchestrator", "AgileQuant.Orchestrator", "Storage", "Migrations", "0006_skipped.sql"), Ct);
+        await Store.ExecuteAsync(migration[migration.IndexOf("-- What earlier versions recorded", StringComparison.Ordinal)..]);
+
+        (await Store.ScalarAsync<string>("select string_agg(precision || ' ' || state || ': ' || reason, ', ' order by precision) from run"))
+            .ShouldBe($"bf16 skipped: {words}, fp16 incomplete: the engine crashed");
+    }
+
+    [Fact]
     public async Task A_matrix_does_not_wait_for_scores_that_its_node_cannot_make_and_another_start_asks_again()
     {
         var job = await MeasuredAsync();
