@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck source-path=SCRIPTDIR
 # Tests of the engine that need no .NET: one line a check, `ok NAME`, `FAIL NAME` or `skip NAME: reason`; exit 1 if any
 # failed. Needs python3 and a C compiler; qemu-user-static and an arm64 cross compiler for the Arm checks.
 #

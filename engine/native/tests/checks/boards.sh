@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034,SC2154 # variables are shared with run.sh and its other parts
 # What an engine meets on boards: limits, sensors, Termux. Read by run.sh.
 # ---- limits ----
 plan_for full "$long"

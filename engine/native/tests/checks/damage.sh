@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034,SC2154 # variables are shared with run.sh and its other parts
 # Damaged and hostile files, and the fuzz corpora. Read by run.sh.
 # ---- damaged input ----
 if [ -n "$san" ]; then

@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034,SC2154 # variables are shared with run.sh and its other parts
 # The forward pass: logits against an independent one, and the same bits from every build, table and number of threads. Read by run.sh.
 # ---- forward pass ----
 pack random-tokens "$work/t.aqtk" --vocab 96 --count 300

@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034,SC2154 # variables are shared with run.sh and its other parts
 # Jobs: blocks, results, pruned packs, plans, and one engine with one owner. Read by run.sh.
 # ---- jobs ----
 root=$work/root

@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034,SC2154 # variables are shared with run.sh and its other parts
 # Kernels: the self-test, and integer accumulators of every table against big integers. Read by run.sh.
 # ---- kernels ----
 check "self-test" "$x64" selftest
