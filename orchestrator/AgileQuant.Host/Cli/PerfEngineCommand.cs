@@ -67,7 +67,7 @@ internal static class PerfEngineCommand
         if (Unsteady(report) is { } ratio)
         {
             io.Note($"not recorded: {ratio.Precision} {ratio.Phase} is only known to lie between {ratio.Low:0.00} and {ratio.High:0.00} of {ratio.Best}; "
-                    + "measure on an idle machine, or in more rounds");
+                    + $"measure on an idle machine, or in {Speedup.LeastPairs} rounds or more");
         }
         else if (Comparison(report) is { } comparison)
         {
@@ -120,8 +120,12 @@ internal static class PerfEngineCommand
             : File.Exists(file) ? (type, file) : throw new BenchException($"there is no file {file}");
     }
 
-    /// <summary>A ratio whose interval is wider than 30%: too little is known to say who is faster.</summary>
-    internal static PerfRatio? Unsteady(EnginePerfReport report) => report.Ratios.FirstOrDefault(r => r.High > r.Low * 1.3);
+    /// <summary>
+    /// A ratio that moved by more than 30% between rounds that are too few for an interval: nothing can be said from it. An interval, however
+    /// wide, says itself how much is known, and is recorded.
+    /// </summary>
+    internal static PerfRatio? Unsteady(EnginePerfReport report) =>
+        report.Rounds < Speedup.LeastPairs ? report.Ratios.FirstOrDefault(r => r.High > r.Low * 1.3) : null;
 
     /// <summary>What reports need of it; null when nothing was compared.</summary>
     internal static EngineComparison? Comparison(EnginePerfReport report)
