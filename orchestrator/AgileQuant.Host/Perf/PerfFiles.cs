@@ -103,6 +103,10 @@ internal sealed class PerfFiles(string folder, Action<string> note)
         {
             throw new BenchException(e.Message, e);
         }
+        catch (CalibrationException e)
+        {
+            throw new BenchException("this recipe is made from a calibration text, which speed is measured without: time it in a matrix with `calibration:`", e);
+        }
     }
 
     private static string Hash(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..8];

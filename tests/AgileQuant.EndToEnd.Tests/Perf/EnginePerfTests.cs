@@ -89,6 +89,12 @@ public sealed class EnginePerfTests : IDisposable
         Directory.Exists(files.Store).ShouldBeFalse();
     }
 
+    [Theory]
+    [InlineData("w4a8+gptq")]
+    [InlineData("w4a8+low0.5")]
+    public void A_recipe_that_needs_a_text_is_refused_in_words(string precision) =>
+        Should.Throw<BenchException>(() => TinyPack(precision)).Message.ShouldContain("calibration text");
+
     [Fact]
     public void Shares_are_of_the_rate_that_the_precision_uses()
     {
